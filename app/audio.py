@@ -1,0 +1,418 @@
+"""Audio: bytes that are proven to play, and the way into and out of them.
+
+An `Audio` is only made by the functions here, after its container was parsed, a frame
+was found and the length was plausible. Who holds one need not check again.
+
+WAV is read by hand, because it is what nearly every upstream sends and must neither be
+copied nor decoded to be proven. Everything else goes through libsndfile (`soundfile`),
+imported only then: it brings NumPy along, which a gateway at rest should not carry.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+import pybase64
+
+from app.errors import UpstreamBadResponse
+
+if TYPE_CHECKING:
+    from soundfile import SoundFile
+
+Format = Literal["wav", "flac", "ogg", "mp3"]
+FORMATS: Final[tuple[Format, ...]] = get_args(Format)
+MEDIA_TYPES: Final[Mapping[Format, str]] = {
+    "wav": "audio/wav",
+    "flac": "audio/flac",
+    "ogg": "audio/ogg",
+    "mp3": "audio/mpeg",
+}
+
+MIN_DURATION_S: Final = 0.5
+MAX_DURATION_S: Final = 600.0
+MAX_CHANNELS: Final = 8
+MIN_RATE_HZ: Final = 4_000
+MAX_RATE_HZ: Final = 192_000
+
+_BLOCK_FRAMES: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """Encoded audio that was proven to play.
+
+    Attributes:
+        content: The whole file.
+        format: Its container, as in the `format` field of a request.
+        duration_s: Length in seconds, counted from its frames.
+        rate_hz: Frames a second.
+        channels: 1 to 8.
+    """
+
+    content: bytes
+    format: Format
+    duration_s: float
+    rate_hz: int
+    channels: int
+
+    @property
+    def media_type(self) -> str:
+        return MEDIA_TYPES[self.format]
+
+
+# ---------------------------------------------------------------------- in
+
+
+def decode_base64(text: str | bytes, *, limit_bytes: int) -> bytes:
+    """Return the bytes that `text` encodes.
+
+    Args:
+        text: RFC 4648 base64, standard or URL-safe, padding optional, line breaks and a
+            `data:…;base64,` prefix allowed.
+        limit_bytes: Largest decoded size; checked before anything is decoded.
+    Raises:
+        UpstreamBadResponse: not base64, empty, or too large.
+    """
+    encoded = _ascii(text)
+    if encoded[:5].lower() == b"data:":
+        head, _, encoded = encoded.partition(b",")
+        if not head.lower().rstrip().endswith(b";base64"):
+            raise UpstreamBadResponse("The answer holds a data URL that is not base64.")
+    if any(space in encoded for space in (b"\n", b"\r", b" ", b"\t")):
+        encoded = encoded.translate(None, b"\r\n\t ")
+    if b"-" in encoded or b"_" in encoded:
+        encoded = encoded.translate(_FROM_URL_SAFE)
+    if len(encoded) // 4 * 3 > limit_bytes + 3:
+        raise UpstreamBadResponse(f"The audio is larger than {limit_bytes} bytes.")
+    if missing := -len(encoded) % 4:
+        encoded += b"=" * missing
+    try:
+        content = pybase64.b64decode(encoded, validate=True)
+    except ValueError:  # binascii.Error is one
+        raise UpstreamBadResponse("The audio in the answer is not valid base64.") from None
+    if not content:
+        raise UpstreamBadResponse("The audio in the answer is empty.")
+    if len(content) > limit_bytes:
+        raise UpstreamBadResponse(f"The audio is larger than {limit_bytes} bytes.")
+    return content
+
+
+_FROM_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
+
+
+def _ascii(text: str | bytes) -> bytes:
+    try:
+        return text.encode("ascii") if isinstance(text, str) else text
+    except UnicodeEncodeError:
+        raise UpstreamBadResponse("The answer holds text where base64 was expected.") from None
+
+
+Kind = Format | Literal["mp4", "aac", "webm", "hls"]
+
+
+def sniff(content: bytes) -> Kind | None:
+    """Return what kind of media the first bytes say this is, or None.
+
+    The names are those of `Format` for what can be proven, and `mp4`, `aac`, `webm`,
+    `hls` for what is recognised only to be refused by name.
+    """
+    if content[:4] in (b"RIFF", b"RIFX", b"RF64") and content[8:12] == b"WAVE":
+        return "wav"
+    for magic, kind in _MAGIC:
+        if content.startswith(magic):
+            return kind
+    if content[4:8] == b"ftyp":
+        return "mp4"
+    # An ADTS frame (AAC) has the layer bits 00, an MPEG audio frame any other; both share the sync word.
+    if len(content) >= 4 and content[0] == 0xFF and content[1] & 0xF6 == 0xF0:
+        return "aac"
+    if len(content) >= 4 and content[0] == 0xFF and content[1] & 0xE0 == 0xE0:
+        is_frame = content[1] & 0x06 and content[2] & 0xF0 != 0xF0 and content[2] & 0x0C != 0x0C
+        return "mp3" if is_frame else None
+    return None
+
+
+_MAGIC: Final[Sequence[tuple[bytes, Kind]]] = (
+    (b"fLaC", "flac"),
+    (b"OggS", "ogg"),
+    (b"ID3", "mp3"),
+    (b"\x1aE\xdf\xa3", "webm"),
+    (b"#EXTM3U", "hls"),
+)
+
+
+def prove(content: bytes) -> Audio:
+    """Return `content` as Audio, after proving that it plays.
+
+    WAV comes back unchanged, except that unknown lengths in its header (0 or 0xFFFFFFFF,
+    as streaming writers leave them) are replaced by the real ones.
+
+    Raises:
+        UpstreamBadResponse: not audio, truncated, silent throughout, or not 0.5 s to 10 min long.
+    """
+    kind = sniff(content)
+    if kind == "wav":
+        return _prove_wav(content)
+    if kind == "flac" or kind == "ogg" or kind == "mp3":  # noqa: PLR1714 - mypy narrows this form only
+        return _prove_compressed(content, kind)
+    if kind is None:
+        raise UpstreamBadResponse("The answer is not audio.")
+    raise UpstreamBadResponse(f"The answer is {kind.upper()} media, which this service cannot prove to play.")
+
+
+def _check_plausible(frames: int, rate_hz: int, channels: int) -> float:
+    """Return the duration in seconds, or raise when no music has these figures."""
+    if not (MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ and 1 <= channels <= MAX_CHANNELS):
+        raise UpstreamBadResponse(f"The audio has an implausible format ({rate_hz} Hz, {channels} channels).")
+    duration_s = frames / rate_hz
+    if not MIN_DURATION_S <= duration_s <= MAX_DURATION_S:
+        raise UpstreamBadResponse(
+            f"The audio is {duration_s:.2f} s long; accepted are {MIN_DURATION_S:g} to {MAX_DURATION_S:g} s."
+        )
+    return duration_s
+
+
+# ---------------------------------------------------------------------- WAV
+
+_PCM, _FLOAT, _ALAW, _MULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
+_SAMPLE_BITS: Final[Mapping[int, tuple[int, ...]]] = {
+    _PCM: (8, 16, 24, 32),
+    _FLOAT: (32, 64),
+    _ALAW: (8,),
+    _MULAW: (8,),
+}
+
+# Writers that cannot seek back leave 0, 0xFFFFFFFF (ffmpeg, Gradio's streams) or a figure just
+# under 2 GiB (sox) where the length belongs.
+_UNKNOWN_LENGTH_FROM: Final = 0x7FFF0000
+
+
+def _is_unknown_length(size: int) -> bool:
+    return size == 0 or size >= _UNKNOWN_LENGTH_FROM
+
+
+@dataclass(frozen=True, slots=True)
+class _WavLayout:
+    """Where a WAV file's samples lie and how they are written; offsets and sizes in bytes."""
+
+    encoding: int
+    channels: int
+    rate_hz: int
+    block_bytes: int
+    bits: int
+    data_header_at: int
+    data_size: int
+
+    @property
+    def data_at(self) -> int:
+        return self.data_header_at + 8
+
+
+def _wav_layout(content: bytes) -> _WavLayout:
+    """Walk the chunks up to the audio data."""
+    encoding, channels, rate_hz, block_bytes, bits = 0, 0, 0, 0, 0
+    position = 12
+    while position + 8 <= len(content):
+        name, size = content[position : position + 4], struct.unpack_from("<I", content, position + 4)[0]
+        start = position + 8
+        if name == b"data":
+            return _WavLayout(encoding, channels, rate_hz, block_bytes, bits, position, size)
+        if name == b"fmt ":
+            if size < 16 or start + 16 > len(content):
+                raise UpstreamBadResponse("The WAV file's header is damaged.")
+            encoding, channels, rate_hz, _, block_bytes, bits = struct.unpack_from("<HHIIHH", content, start)
+            if encoding == _EXTENSIBLE and size >= 26 and start + 26 <= len(content):
+                (encoding,) = struct.unpack_from("<H", content, start + 24)
+        position = start + size + size % 2
+    raise UpstreamBadResponse("The WAV file has no audio data.")
+
+
+def _prove_wav(content: bytes) -> Audio:
+    if content[:4] != b"RIFF":
+        raise UpstreamBadResponse(f"The audio is a {content[:4].decode()} file, not a plain WAV.")
+    wav = _wav_layout(content)
+    known_bits = wav.bits in _SAMPLE_BITS.get(wav.encoding, ())
+    if not known_bits or wav.block_bytes != wav.channels * wav.bits // 8 or wav.block_bytes == 0:
+        raise UpstreamBadResponse(f"The WAV encoding is not supported (format {wav.encoding}, {wav.bits} bits).")
+    available = len(content) - wav.data_at
+    unknown_length = _is_unknown_length(wav.data_size)
+    if wav.data_size > available and not unknown_length:
+        raise UpstreamBadResponse(f"The audio is truncated: {available} of {wav.data_size} bytes.", repeat=True)
+    frames = (available if unknown_length else wav.data_size) // wav.block_bytes
+    duration_s = _check_plausible(frames, wav.rate_hz, wav.channels)
+    data_bytes = frames * wav.block_bytes
+    _check_samples(memoryview(content)[wav.data_at : wav.data_at + data_bytes], wav.encoding, wav.bits)
+
+    riff_size = struct.unpack_from("<I", content, 4)[0]
+    if unknown_length:
+        content = _with_sizes(content[: wav.data_at + data_bytes], wav.data_header_at, data_bytes)
+    elif _is_unknown_length(riff_size) or riff_size > len(content) - 8:
+        content = b"".join((content[:4], struct.pack("<I", len(content) - 8), content[8:]))
+    return Audio(content, "wav", duration_s, wav.rate_hz, wav.channels)
+
+
+def _with_sizes(content: bytes, data_header_at: int, data_bytes: int) -> bytes:
+    """Return the file with its real sizes; chunks have even lengths, so an odd one is padded."""
+    padding = b"\0" * (data_bytes % 2)
+    riff_bytes = struct.pack("<I", len(content) + len(padding) - 8)
+    head, tail = content[8 : data_header_at + 4], content[data_header_at + 8 :]
+    return b"".join((content[:4], riff_bytes, head, struct.pack("<I", data_bytes), tail, padding))
+
+
+def _check_samples(samples: memoryview, encoding: int, bits: int) -> None:
+    """Raise when every sample is silence, or when a float sample is not a number."""
+    quiet = {(_PCM, 8): b"\x80", (_ALAW, 8): b"\xd5", (_MULAW, 8): b"\xff"}.get((encoding, bits), b"\0")
+    silence = quiet * _BLOCK_FRAMES
+    for at in range(0, len(samples), _BLOCK_FRAMES):
+        block = samples[at : at + _BLOCK_FRAMES]
+        if block != silence[: len(block)]:
+            break
+    else:
+        raise UpstreamBadResponse("The audio is silent from start to end.")
+    if encoding == _FLOAT:
+        numbers = array("f" if bits == 32 else "d", bytes(samples))
+        if not all(map(math.isfinite, numbers)):
+            raise UpstreamBadResponse("The audio holds samples that are not numbers.")
+
+
+# ---------------------------------------------------------------------- libsndfile
+
+
+def _prove_compressed(content: bytes, kind: Format) -> Audio:
+    frames, is_silent = 0, True
+    with _open(content) as file:
+        if file.format not in _LIBRARY_FORMATS[kind]:
+            raise UpstreamBadResponse("The answer is not the audio that its first bytes promise.")
+        promised, rate_hz, channels = file.frames, file.samplerate, file.channels
+        for block in _blocks(file, "int16"):
+            frames += len(block) // (2 * channels)
+            is_silent = is_silent and block.count(0) == len(block)
+            if frames > MAX_DURATION_S * rate_hz:
+                break
+    duration_s = _check_plausible(frames, rate_hz, channels)
+    # An encoder that wrote to a pipe could not fill in the length, which then reads as a huge one.
+    if frames < promised <= MAX_DURATION_S * rate_hz:
+        raise UpstreamBadResponse(f"The audio is truncated: {frames} of {promised} frames.", repeat=True)
+    if is_silent:
+        raise UpstreamBadResponse("The audio is silent from start to end.")
+    return Audio(content, kind, duration_s, rate_hz, channels)
+
+
+_LIBRARY_FORMATS: Final[Mapping[Format, tuple[str, ...]]] = {
+    "wav": ("WAV", "WAVEX"),
+    "flac": ("FLAC",),
+    "ogg": ("OGG",),
+    "mp3": ("MP3", "MPEG"),
+}
+_ENCODINGS: Final[Mapping[Format, tuple[str, str]]] = {
+    "wav": ("WAV", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "ogg": ("OGG", "VORBIS"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+}
+_MP3_RATES_HZ: Final = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+
+
+_SAMPLE_BYTES: Final[Mapping[str, int]] = {"int16": 2, "float32": 4}
+
+
+def _open(content: bytes) -> SoundFile:
+    import soundfile
+
+    try:
+        return soundfile.SoundFile(io.BytesIO(content))
+    except (soundfile.SoundFileError, TypeError, ValueError):
+        raise UpstreamBadResponse("The audio file is damaged.") from None
+
+
+def _blocks(file: SoundFile, dtype: Literal["int16", "float32"]) -> Iterable[bytes]:
+    import soundfile
+
+    # `buffer_read` asserts that all frames it was promised come; `buffer_read_into` takes what there is.
+    buffer = bytearray(_BLOCK_FRAMES * file.channels * _SAMPLE_BYTES[dtype])
+    while True:
+        try:
+            frames = file.buffer_read_into(buffer, dtype=dtype)
+        except soundfile.SoundFileError:
+            raise UpstreamBadResponse("The audio file is damaged.", repeat=True) from None
+        if not frames:
+            return
+        yield bytes(memoryview(buffer)[: frames * file.channels * _SAMPLE_BYTES[dtype]])
+
+
+def transcode(audio: Audio, format: Format) -> Audio:
+    """Return `audio` in another container, 16-bit where the container is lossless.
+
+    Raises:
+        UpstreamBadResponse: the audio cannot be decoded, or the format cannot hold its rate.
+    """
+    if audio.format == format:
+        return audio
+    with _open(audio.content) as file:
+        return _encode(_blocks(file, "float32"), "float32", audio.rate_hz, audio.channels, format)
+
+
+def encode_samples(samples: Sequence[Sequence[float | None]], *, rate_hz: int) -> Audio:
+    """Return a 16-bit WAV of raw samples, as Inference Endpoints send them.
+
+    Args:
+        samples: One sequence of equal length per channel, full scale ±1.0. Integers beyond
+            ±1 are taken for 16-bit samples; None (a NaN, once it went through JSON) is silence.
+        rate_hz: Frames a second.
+    Raises:
+        UpstreamBadResponse: uneven channels, or nothing that plays.
+    """
+    channels, frames = len(samples), len(samples[0]) if samples else 0
+    _check_plausible(frames, rate_hz, channels)
+    if any(len(channel) != frames for channel in samples):
+        raise UpstreamBadResponse("The channels in the answer differ in length.")
+    interleaved = array("f", bytes(4 * frames * channels))
+    try:
+        for index, channel in enumerate(samples):
+            interleaved[index::channels] = array("f", [0.0 if sample is None else sample for sample in channel])
+    except (TypeError, OverflowError):
+        raise UpstreamBadResponse("The samples in the answer are not all numbers.") from None
+    lowest, highest = min(interleaved), max(interleaved)
+    peak = max(highest, -lowest)
+    if not 0.0 < peak < math.inf:
+        raise UpstreamBadResponse("The audio is silent from start to end.")
+    if peak > _LARGEST_FLOAT_PEAK:
+        interleaved = array("f", [sample / 32_768 for sample in interleaved])
+    return _encode([interleaved.tobytes()], "float32", rate_hz, channels, "wav")
+
+
+# MusicGen overshoots full scale a little, and is clipped; nothing sends floats far beyond it,
+# so larger figures are 16-bit integers.
+_LARGEST_FLOAT_PEAK: Final = 8.0
+
+
+def _encode(
+    blocks: Iterable[bytes], dtype: Literal["int16", "float32"], rate_hz: int, channels: int, format: Format
+) -> Audio:
+    import soundfile
+
+    if format == "mp3" and (rate_hz not in _MP3_RATES_HZ or channels > 2):
+        raise UpstreamBadResponse(f"An MP3 cannot hold {rate_hz} Hz in {channels} channels; ask for another format.")
+    container, subtype = _ENCODINGS[format]
+    out, frames = io.BytesIO(), 0
+    with soundfile.SoundFile(out, "w", rate_hz, channels, subtype, format=container) as file:
+        for block in blocks:
+            file.buffer_write(block, dtype)
+            frames += len(block) // (_SAMPLE_BYTES[dtype] * channels)
+    return Audio(out.getvalue(), format, frames / rate_hz, rate_hz, channels)
+
+
+def encode_pcm16(pcm: bytes, *, rate_hz: int, channels: int) -> Audio:
+    """Return interleaved little-endian 16-bit samples as a WAV; proven like anything else."""
+    header = struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        *(b"RIFF", 36 + len(pcm), b"WAVE", b"fmt ", 16, _PCM, channels, rate_hz),
+        *(rate_hz * channels * 2, channels * 2, 16, b"data", len(pcm)),
+    )
+    return prove(header + pcm)

@@ -1,0 +1,304 @@
+"""The error catalogue: every way a request can fail, one class per row.
+
+The class *is* the row: status, whether asking again is sensible, the sentence a
+person reads and the advice that goes with it. The wire code is the class name in
+kebab-case. `docs/errors.md`, the OpenAPI description and the answers themselves are
+all made from these classes, so adding an error is one class here and one line in the
+tree below (a test compares the tree with the classes).
+
+StudioError
+├── InvalidRequest
+├── Unauthorized
+├── Forbidden
+├── NotFound
+├── MethodNotAllowed
+├── IdempotencyConflict
+├── JobNotFinished
+├── Gone
+├── PayloadTooLarge
+├── UnsupportedMediaType
+├── IdempotencyMismatch
+├── RateLimited
+├── Overloaded
+├── NotReady
+├── InternalError
+└── EngineError
+    ├── PromptRefused
+    ├── EngineNotConfigured
+    ├── UpstreamBadResponse
+    ├── UpstreamRejected
+    ├── UpstreamError
+    ├── UpstreamUnavailable
+    └── UpstreamTimeout
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+MAX_RETRY_AFTER_S = 86_400.0
+"""A wait longer than a day is no longer advice; it is cut to this."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One field of a request that could not be used, and why."""
+
+    field: str
+    message: str
+
+
+class StudioError(Exception):
+    """A failure that the API knows how to explain.
+
+    Args:
+        detail: What happened this time, in our own words; it is sent to the caller.
+        retry_after_s: When asking again is sensible, in seconds, if that is known.
+        log_text: What the upstream said, whole; it goes to the log and never to the caller.
+        repeat: Whether the same work may be tried again within the same request. `None`
+            takes the class's own answer; a row can be retryable for the caller (another
+            request may do better) and still not be worth an immediate second attempt.
+        fields: The fields of the request that are to blame.
+    """
+
+    status: ClassVar[int]
+    retryable: ClassVar[bool]
+    repeatable: ClassVar[bool] = False
+    title: ClassVar[str]
+    hint: ClassVar[str]
+    when: ClassVar[str]
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        retry_after_s: float | None = None,
+        log_text: str = "",
+        repeat: bool | None = None,
+        fields: tuple[FieldError, ...] = (),
+    ) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail
+        self.retry_after_s = None if retry_after_s is None else min(max(retry_after_s, 0.0), MAX_RETRY_AFTER_S)
+        self.log_text = log_text
+        self.repeat = self.repeatable if repeat is None else repeat
+        self.fields = fields
+        self.attempts: int | None = None
+        """How many attempts were made before this error was given up to; set by the retry loop."""
+
+    @classmethod
+    def code(cls) -> str:
+        """Return the name of the row on the wire, e.g. `upstream-timeout`."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
+
+
+class InvalidRequest(StudioError):
+    status = 400
+    retryable = False
+    title = "The request is not valid."
+    hint = "Correct the fields listed in `errors` and send it again."
+    when = "A field is missing, unknown, of the wrong type or out of bounds, or the body is not JSON."
+
+
+class Unauthorized(StudioError):
+    status = 401
+    retryable = False
+    title = "An API key is needed."
+    hint = "Send the key as `Authorization: Bearer …`."
+    when = "API keys are configured and the request carries none, or a wrong one."
+
+
+class Forbidden(StudioError):
+    status = 403
+    retryable = False
+    title = "This is not allowed."
+    hint = "Ask the operator of this service for access."
+    when = "The key is known but may not do this, or the route is switched off."
+
+
+class NotFound(StudioError):
+    status = 404
+    retryable = False
+    title = "There is nothing here."
+    hint = "Look at /docs/ for the routes of this service."
+    when = "No such route, job or file."
+
+
+class MethodNotAllowed(StudioError):
+    status = 405
+    retryable = False
+    title = "This route does not take that method."
+    hint = "The `Allow` header lists the methods it takes."
+    when = "The route exists, but not with this HTTP method."
+
+
+class IdempotencyConflict(StudioError):
+    status = 409
+    retryable = True
+    title = "A request with this idempotency key is still running."
+    hint = "Wait for the first request, or ask again shortly."
+    when = "The same `Idempotency-Key` is in flight elsewhere and cannot be joined."
+
+
+class JobNotFinished(StudioError):
+    status = 409
+    retryable = True
+    title = "The job is not finished yet."
+    hint = "Poll the job's status and ask again when it has succeeded."
+    when = "The result of a job that is queued, running or failed was asked for."
+
+
+class Gone(StudioError):
+    status = 410
+    retryable = False
+    title = "The job has expired."
+    hint = "Generate the piece again."
+    when = "The job and its audio were deleted after their time."
+
+
+class PayloadTooLarge(StudioError):
+    status = 413
+    retryable = False
+    title = "The request body is too large."
+    hint = "A request is a small JSON object; shorten the prompt."
+    when = "The body is larger than 64 KiB."
+
+
+class UnsupportedMediaType(StudioError):
+    status = 415
+    retryable = False
+    title = "The request body must be JSON."
+    hint = "Send `Content-Type: application/json`."
+    when = "The content type is not JSON."
+
+
+class IdempotencyMismatch(StudioError):
+    status = 422
+    retryable = False
+    title = "This idempotency key was used with another body."
+    hint = "Use a new key for a new request."
+    when = "The same `Idempotency-Key` arrives with a different body."
+
+
+class RateLimited(StudioError):
+    status = 429
+    retryable = True
+    title = "Too many requests."
+    hint = "Wait for the time in `Retry-After`."
+    when = "This service's own rate limit is used up."
+
+
+class Overloaded(StudioError):
+    status = 503
+    retryable = True
+    title = "All places are taken."
+    hint = "Try again in a few seconds."
+    when = "As many generations as allowed (`STUDIO_MAX_ACTIVE`) are running."
+
+
+class NotReady(StudioError):
+    status = 503
+    retryable = True
+    title = "The service cannot do its job right now."
+    hint = "Look at `checks` for what is missing."
+    when = "A readiness check of `/ready` fails."
+
+
+class InternalError(StudioError):
+    status = 500
+    retryable = False
+    title = "Something went wrong on our side."
+    hint = "Report the `request_id`; the log has the rest."
+    when = "Anything not foreseen."
+
+
+class EngineError(StudioError):
+    """What an engine may raise: the music could not be made."""
+
+
+class PromptRefused(EngineError):
+    status = 400
+    retryable = False
+    title = "The music engine does not accept this input."
+    hint = "Change the prompt and try again."
+    when = "The engine says that this input cannot be used."
+
+
+class EngineNotConfigured(EngineError):
+    status = 503
+    retryable = False
+    title = "The music engine is not set up."
+    hint = "Set `HF_API_URL`, or `STUDIO_ENGINE=composer` for the built-in engine."
+    when = "`STUDIO_ENGINE=huggingface` and `HF_API_URL` is not set."
+
+
+class UpstreamBadResponse(EngineError):
+    status = 502
+    retryable = True
+    title = "The music engine's answer could not be used."
+    hint = "Try again; if it stays, the upstream answers in a way this service does not understand."
+    when = "Not JSON, no audio in it, bad base64, not audio, truncated, or over the size cap."
+
+
+class UpstreamRejected(EngineError):
+    status = 502
+    retryable = False
+    title = "The music engine rejects this service's requests."
+    hint = "The operator must check the `HF_…` settings; `studio probe` shows what is wrong."
+    when = "Our credentials or configuration are wrong, or the model or function is missing at the upstream."
+
+
+class UpstreamError(EngineError):
+    status = 502
+    retryable = True
+    repeatable = True
+    title = "The music engine had a problem."
+    hint = "Try again in a moment."
+    when = "The upstream failed: its 500, its exception."
+
+
+class UpstreamUnavailable(EngineError):
+    status = 503
+    retryable = True
+    repeatable = True
+    title = "The music engine is not available right now."
+    hint = "Try again later; `Retry-After` says when, if it is known."
+    when = "Refused, no such host, sleeping, paused, loading, quota used up."
+
+
+class UpstreamTimeout(EngineError):
+    status = 504
+    retryable = True
+    repeatable = True
+    title = "The music engine did not finish in time."
+    hint = "Ask for a shorter piece, or try again when the engine is less busy."
+    when = "No complete answer within the attempt's limit, drip-fed answers included, or the deadline is spent."
+
+
+def catalogue() -> tuple[type[StudioError], ...]:
+    """Return every row of the catalogue, in the order of this module."""
+
+    def rows(parent: type[StudioError]) -> Iterator[type[StudioError]]:
+        for child in parent.__subclasses__():
+            if "status" in vars(child):
+                yield child
+            yield from rows(child)
+
+    return tuple(rows(StudioError))
+
+
+def markdown_table() -> str:
+    """Return the catalogue as the Markdown of `docs/errors.md`."""
+    lines = [
+        "| code | status | retryable | when | what the person reads | hint |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f'| <a id="{row.code()}"></a>`{row.code()}` | {row.status} | {"yes" if row.retryable else "no"} '
+        f"| {row.when} | {row.title} | {row.hint} |"
+        for row in catalogue()
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,180 @@
+"""Attempts, deadlines and waits. Pure: clock, sleep and jitter are arguments.
+
+A `Deadline` is an absolute point in monotonic time that is handed down through every
+call, so that nobody starts a wait longer than what is left. The loop itself is
+tenacity's; when to stop, how long to wait and what to repeat is decided here.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception
+
+from app.errors import EngineError
+
+T = TypeVar("T")
+Clock = Callable[[], float]
+Sleep = Callable[[float], None]
+
+SHORTEST_ATTEMPT_S = 1.0
+"""An attempt that could get less time than this is not worth its wait."""
+
+JITTER = 0.25
+"""A wait is lengthened by up to this share, so that clients that failed together do not return together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A point in monotonic time by which something must be over."""
+
+    at_s: float
+    clock: Clock = time.monotonic
+
+    @classmethod
+    def after(cls, timeout_s: float, *, clock: Clock = time.monotonic) -> Deadline:
+        """Return the deadline that lies `timeout_s` seconds from now."""
+        return cls(clock() + timeout_s, clock)
+
+    def within(self, timeout_s: float) -> Deadline:
+        """Return this deadline, or the one `timeout_s` seconds from now if that is earlier."""
+        return Deadline(min(self.at_s, self.clock() + timeout_s), self.clock)
+
+    def remaining_s(self) -> float:
+        """Return the seconds that are left, never less than zero."""
+        return max(self.at_s - self.clock(), 0.0)
+
+    @property
+    def expired(self) -> bool:
+        return self.at_s <= self.clock()
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often an engine is asked for one piece, and for how long.
+
+    Attributes:
+        attempts: Calls at most, the first one included; at least 1.
+        timeout_s: Longest single attempt, in seconds.
+        backoff_s: Wait between two attempts, in seconds, before jitter.
+    """
+
+    attempts: int
+    timeout_s: float
+    backoff_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """An attempt that did not succeed, told to whoever listens before the next one starts."""
+
+    number: int
+    error: EngineError
+    elapsed_s: float
+    next_wait_s: float | None
+    """Seconds until the next attempt; `None` when there is none."""
+
+
+def run_attempts(
+    attempt: Callable[[int, Deadline], T],
+    *,
+    policy: RetryPolicy,
+    deadline: Deadline,
+    on_failure: Callable[[FailedAttempt], None],
+    sleep: Sleep = time.sleep,
+    jitter: Callable[[], float] = random.random,
+) -> T:
+    """Call `attempt(number, deadline_of_this_attempt)` until it succeeds or retrying makes no sense.
+
+    Repeated are errors whose `repeat` is true. A `retry_after_s` longer than the backoff is
+    obeyed when it fits into the deadline; when it does not, the error goes out at once.
+
+    Raises:
+        EngineError: the last attempt's error, with `attempts` set.
+    """
+
+    number, started_s = 0, deadline.clock()
+
+    def wait_s(state: RetryCallState) -> float:
+        error = _error_of(state)
+        backoff_s = policy.backoff_s * (1 + JITTER * jitter())
+        return max(backoff_s, error.retry_after_s or 0.0)
+
+    def is_over(state: RetryCallState) -> bool:
+        no_time = state.upcoming_sleep + SHORTEST_ATTEMPT_S > deadline.remaining_s()
+        return state.attempt_number >= policy.attempts or no_time
+
+    def one_attempt() -> T:
+        nonlocal number, started_s
+        number += 1
+        started_s = deadline.clock()
+        return attempt(number, deadline.within(policy.timeout_s))
+
+    def tell(state: RetryCallState, next_wait_s: float | None) -> None:
+        on_failure(FailedAttempt(number, _error_of(state), deadline.clock() - started_s, next_wait_s))
+
+    def before_sleep(state: RetryCallState) -> None:
+        tell(state, state.upcoming_sleep)
+
+    def give_up(state: RetryCallState) -> T:
+        error = _error_of(state)
+        error.attempts = number
+        tell(state, None)
+        raise error
+
+    loop = Retrying(
+        stop=is_over,
+        wait=wait_s,
+        retry=retry_if_exception(lambda error: isinstance(error, EngineError) and error.repeat),
+        before_sleep=before_sleep,
+        retry_error_callback=give_up,
+        sleep=sleep,
+    )
+    try:
+        return loop(one_attempt)
+    except EngineError as error:
+        if error.attempts is None:  # not repeatable: tenacity lets it through without asking `is_over`
+            error.attempts = number
+            on_failure(FailedAttempt(number, error, deadline.clock() - started_s, None))
+        raise
+
+
+def _error_of(state: RetryCallState) -> EngineError:
+    error = state.outcome.exception() if state.outcome else None
+    if not isinstance(error, EngineError):  # the retry predicate lets nothing else come here
+        raise TypeError(f"not an engine's error: {error!r}")
+    return error
+
+
+_RATE_LIMIT_ITEM = re.compile(r"(?:^|;)\s*([rt])\s*=\s*(\d{1,9})")
+
+
+def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
+    """Return how many seconds the headers ask us to wait, or None when they do not say.
+
+    Understood are `Retry-After` in both forms (seconds, HTTP date) and the Hub's
+    `RateLimit: "api";r=0;t=55`, where `t` counts when nothing remains (`r=0`).
+
+    Source: RFC 9110 §10.2.3; huggingface.co/docs/hub/rate-limits, read 2026-08.
+    """
+    value = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", value):
+        return float(value)
+    if value:
+        try:
+            at = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        return max((at - (now or datetime.now(UTC))).total_seconds(), 0.0)
+    limits = dict(_RATE_LIMIT_ITEM.findall(headers.get("RateLimit", "")))
+    if limits.get("r") == "0" and "t" in limits:
+        return float(limits["t"])
+    return None

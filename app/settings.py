@@ -1,0 +1,258 @@
+"""Every knob of the service: name, unit, bounds and one sentence. The only reader of the environment.
+
+All mistakes are reported at once, by variable name and never by value, and a name that
+looks like one of ours but is not (`STUDIO_DEADLIN_S`) is a mistake too: a typo must not
+quietly become a default. `docs/configuration.md` is `markdown_table()`, kept current by a test.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+JsonInputs = list[object] | dict[str, object]
+
+_SPACE_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}", re.ASCII)
+_LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
+
+
+class SettingsError(Exception):
+    """The environment holds settings that cannot be used; the text names each of them."""
+
+
+class Settings(BaseSettings):
+    """The configuration of one process; frozen once it is read."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_ignore_empty=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
+        str_strip_whitespace=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read keyword arguments and the environment, and no files."""
+        return init_settings, env_settings
+
+    engine: Literal["huggingface", "composer"] = Field(
+        "huggingface", alias="STUDIO_ENGINE", description="Which engine makes the music."
+    )
+    deadline_s: float = Field(
+        125.0,
+        ge=1,
+        le=900,
+        alias="STUDIO_DEADLINE_S",
+        description="Seconds a waiting request may take from arrival to answer, all attempts included.",
+    )
+    max_active: int = Field(
+        64,
+        ge=1,
+        le=2_000,
+        alias="STUDIO_MAX_ACTIVE",
+        description="Generations at the same time; further requests get `overloaded` at once.",
+    )
+    max_audio_bytes: int = Field(
+        32 * 2**20,
+        ge=2**16,
+        le=2**30,
+        alias="STUDIO_MAX_AUDIO_BYTES",
+        description="Largest decoded audio accepted from an upstream, in bytes; a whole answer may take twice that.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", alias="STUDIO_LOG_LEVEL", description="Least severe log lines that are written."
+    )
+    host: str | None = Field(
+        None,
+        alias="STUDIO_HOST",
+        description="Address to listen on; unset means 0.0.0.0 when `PORT` is set (as on Render), else 127.0.0.1.",
+    )
+    port: int | None = Field(
+        None, ge=1, le=65_535, alias="PORT", description="TCP port to listen on; unset means 8000."
+    )
+
+    hf_api_url: str | None = Field(
+        None,
+        alias="HF_API_URL",
+        description="The upstream: a Space (`owner/space` or its URL), a Gradio URL down to `/call/NAME`, "
+        "an Inference Endpoint, or a router URL. Without it the Hugging Face engine is off.",
+    )
+    hf_api_name: str | None = Field(
+        None,
+        max_length=200,
+        alias="HF_API_NAME",
+        description="The function of a Gradio app (`/predict`, or its number); unset means: the one that makes audio.",
+    )
+    hf_token: SecretStr | None = Field(
+        None, alias="HF_TOKEN", description="Access token; sent to the host of `HF_API_URL` and nowhere else."
+    )
+    hf_inputs: Annotated[JsonInputs | None, NoDecode] = Field(
+        None,
+        alias="HF_INPUTS",
+        description="Explicit inputs as JSON: a list is Gradio's `data`, an object sets parameters by name "
+        "(or is the whole body where there is no signature); `{prompt}`, `{text}`, `{duration}`, `{seed}`, `{mood}`, "
+        "`{tempo}`, `{instruments}` are filled in.",
+    )
+    hf_timeout_s: float = Field(60.0, gt=0, le=600, alias="HF_TIMEOUT_S", description="Seconds one attempt may take.")
+    hf_attempts: int = Field(
+        2, ge=1, le=10, alias="HF_ATTEMPTS", description="Attempts at most, the first one included."
+    )
+    hf_backoff_s: float = Field(
+        2.0,
+        ge=0,
+        le=60,
+        alias="HF_BACKOFF_S",
+        description="Seconds between two attempts, lengthened by up to a quarter.",
+    )
+    hf_connect_timeout_s: float = Field(
+        10.0,
+        gt=0,
+        le=60,
+        alias="HF_CONNECT_TIMEOUT_S",
+        description="Seconds to open a connection, name lookup included.",
+    )
+    hf_silence_timeout_s: float = Field(
+        45.0,
+        gt=0,
+        le=600,
+        alias="HF_SILENCE_TIMEOUT_S",
+        description="Longest silence in an event stream, in seconds; Gradio sends a heartbeat every 15.",
+    )
+
+    @field_validator("hf_api_url")
+    @classmethod
+    def _is_usable_url(cls, url: str | None) -> str | None:
+        if url is None or _SPACE_ID.fullmatch(url):
+            return url
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+        except ValueError:
+            usable = False
+        if not usable or re.search(r"[\s\x00-\x1f]", url):
+            raise ValueError("must be an http(s) URL or owner/space")
+        if parts.username is not None or parts.password is not None or parts.fragment:
+            raise ValueError("must not carry a user name, password or fragment; put the token into HF_TOKEN")
+        return url
+
+    @field_validator("hf_token")
+    @classmethod
+    def _fits_a_header(cls, token: SecretStr | None) -> SecretStr | None:
+        if token and not re.fullmatch(r"[\x21-\x7e]{1,512}", token.get_secret_value()):
+            raise ValueError("must be printable ASCII without spaces, at most 512 characters")
+        return token
+
+    @field_validator("hf_inputs", mode="before")
+    @classmethod
+    def _is_json(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            inputs = json.loads(value)
+        except (ValueError, RecursionError):
+            inputs = None
+        if not isinstance(inputs, list | dict):
+            raise ValueError("must be JSON, a list or an object")  # noqa: TRY004 - pydantic reports ValueErrors
+        return inputs
+
+    @model_validator(mode="after")
+    def _keeps_the_token_off_the_wire(self) -> Self:
+        if self.hf_token and self.hf_api_url:
+            parts = urlsplit(self.hf_api_url)
+            if parts.scheme == "http" and parts.hostname not in _LOOPBACK_HOSTS:
+                raise ValueError("HF_API_URL must be https when HF_TOKEN is set, or the token travels in the clear")
+        return self
+
+    @property
+    def bind(self) -> str:
+        """Return `host:port` to listen on."""
+        host = self.host or ("127.0.0.1" if self.port is None else "0.0.0.0")  # noqa: S104 - Render's edge needs it
+        return f"[{host}]:{self.port or 8000}" if ":" in host else f"{host}:{self.port or 8000}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Return the values that must never be written anywhere."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
+
+
+# Names that the Hub's own libraries read: setting them next to ours is no mistake.
+_HUB_NAMES = re.compile(
+    r"HF_(HOME|ENDPOINT|TOKEN_PATH|STORED_TOKENS_PATH|ASSETS_CACHE|DEBUG|MODULES_CACHE|OIDC_\w+|"
+    r"(HUB|XET|DATASETS|MODULES|INFERENCE|TRANSFER|EVALUATE|METRICS|ACCELERATE|KERNELS)_\w+)"
+)
+
+
+def load() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        SettingsError: naming every variable that cannot be used, and why, without its value.
+    """
+    known = {_variable(name, field): name for name, field in Settings.model_fields.items()}
+    mistakes = []
+    for name in sorted(os.environ):
+        if name.startswith(("STUDIO_", "HF_")) and name not in known and not _HUB_NAMES.fullmatch(name):
+            close = difflib.get_close_matches(name, known, n=1)
+            mistakes.append(f"{name}: no such setting" + (f"; did you mean {close[0]}?" if close else ""))
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for each in error.errors(include_input=False, include_url=False, include_context=False):
+            variable = ".".join(str(part) for part in each["loc"][:1]) or "settings"
+            mistakes.append(f"{variable}: {each['msg'].removeprefix('Value error, ')}")
+        settings = None
+    if mistakes or settings is None:
+        raise SettingsError("\n".join(dict.fromkeys(mistakes))) from None
+    return settings
+
+
+def _variable(name: str, field: FieldInfo) -> str:
+    return field.alias or name
+
+
+def markdown_table() -> str:
+    """Return every setting as the Markdown of `docs/configuration.md`."""
+    lines = ["| variable | default | bounds | meaning |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "–" if field.default is None else f"`{_plain(field.default)}`"
+        lines.append(f"| `{_variable(name, field)}` | {default} | {_bounds(field) or '–'} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+_BOUND_WORDS: Final = {"ge": "≥", "gt": ">", "le": "≤", "max_length": "length ≤"}
+
+
+def _bounds(field: FieldInfo) -> str:
+    limits = [
+        f"{word} {getattr(rule, bound):,}"
+        for rule in field.metadata
+        for bound, word in _BOUND_WORDS.items()
+        if hasattr(rule, bound)
+    ]
+    choices = (
+        getattr(field.annotation, "__args__", ()) if getattr(field.annotation, "__origin__", None) is Literal else ()
+    )
+    return ", ".join([*limits, *(f"`{choice}`" for choice in choices)])

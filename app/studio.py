@@ -1,0 +1,119 @@
+"""Studio: turns a brief into a piece, with one engine, one deadline and a bounded number of places."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from app.audio import Audio, Format, transcode
+from app.engines.engine import Brief, Engine, Report, Take, ignore
+from app.errors import EngineNotConfigured, Overloaded
+from app.retry import Deadline, FailedAttempt, Sleep, run_attempts
+
+_log = structlog.get_logger(__name__)
+
+RETRY_WHEN_FULL_S = 5.0
+"""What `Retry-After` says when all places are taken: generations take seconds, not minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What `Studio.generate` returns.
+
+    Attributes:
+        audio: The piece in the format that was asked for.
+        engine: Name of the engine that made it.
+        seed: The seed it was made with.
+        attempts: How many attempts it took, 1 or more.
+        upstream_s: Seconds the last attempt waited for the engine.
+        decode_s: Seconds spent decoding, proving and transcoding.
+    """
+
+    audio: Audio
+    engine: str
+    seed: int
+    attempts: int
+    upstream_s: float
+    decode_s: float
+
+
+class Studio:
+    """The service without HTTP. One object serves all threads."""
+
+    def __init__(self, engine: Engine | None, *, max_active: int, sleep: Sleep = time.sleep) -> None:
+        """
+        Args:
+            engine: What makes the music; None when it is not configured.
+            max_active: Generations at the same time; one more is refused at once.
+            sleep: How to wait between attempts, seconds; replaced in tests.
+        """
+        self._engine = engine
+        self._places = threading.BoundedSemaphore(max_active)
+        self._sleep = sleep
+
+    @property
+    def is_configured(self) -> bool:
+        return self._engine is not None
+
+    def generate(self, brief: Brief, *, format: Format, deadline: Deadline, report: Report = ignore) -> Piece:
+        """Make the piece, repeating failed attempts as the engine's policy allows.
+
+        Raises:
+            EngineError: the engine's failure, after the last attempt.
+            Overloaded: all places are taken.
+        """
+        if self._engine is None:
+            raise EngineNotConfigured
+        if not self._places.acquire(blocking=False):
+            raise Overloaded(retry_after_s=RETRY_WHEN_FULL_S)
+        try:
+            return self._generate(self._engine, brief, format, deadline, report)
+        finally:
+            self._places.release()
+
+    def _generate(self, engine: Engine, brief: Brief, format: Format, deadline: Deadline, report: Report) -> Piece:
+        log = _log.bind(engine=engine.name)
+
+        def attempt(number: int, until: Deadline) -> tuple[int, float, Take]:
+            started_s = until.clock()
+            take = engine.generate(brief, deadline=until, report=report)
+            elapsed_s = until.clock() - started_s
+            log.info("attempt succeeded", attempt=number, elapsed_s=round(elapsed_s, 3))
+            return number, elapsed_s, take
+
+        def on_failure(failed: FailedAttempt) -> None:
+            log.warning(
+                "attempt failed",
+                attempt=failed.number,
+                error=failed.error.code(),
+                detail=failed.error.detail,
+                upstream_text=failed.error.log_text,
+                elapsed_s=round(failed.elapsed_s, 3),
+                next_attempt_in_s=failed.next_wait_s,
+                exc_info=failed.error,
+            )
+
+        attempts, elapsed_s, take = run_attempts(
+            attempt, policy=engine.policy, deadline=deadline, on_failure=on_failure, sleep=self._sleep
+        )
+        started_s = deadline.clock()
+        audio = transcode(take.audio, format)
+        transcode_s = deadline.clock() - started_s
+        log.info(
+            "decoded audio",
+            bytes=len(audio.content),
+            seconds=round(audio.duration_s, 3),
+            format=audio.format,
+            upstream_format=take.audio.format,
+        )
+        return Piece(
+            audio=audio,
+            engine=engine.name,
+            seed=brief.seed,
+            attempts=attempts,
+            upstream_s=elapsed_s - take.decode_s,
+            decode_s=take.decode_s + transcode_s,
+        )
