@@ -1,0 +1,215 @@
+"""What goes over the wire as JSON: the request of a clip, and the answers that are not audio.
+
+The OpenAPI description is generated from these models, and so are the sentences that
+`field_errors` writes: a bound stands in one place.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from app.audio import Format
+from app.errors import FieldError
+
+MAX_INSTRUMENTS: Final = 12
+MAX_INSTRUMENTS_LENGTH: Final = 200
+
+
+# ---------------------------------------------------------------------- values of fields
+
+_LINE_BREAKS: Final = re.compile("\r\n|[\r\n\t\u2028\u2029]")
+_NUMBER: Final = re.compile(r"[+-]?(\d{1,20}(\.\d{0,20})?|\.\d{1,20})([eE][+-]?\d{1,3})?", re.ASCII)
+
+
+def _one_line(value: object) -> object:
+    """Return a text trimmed and on one line; anything else unchanged, for the next check to refuse."""
+    if not isinstance(value, str):
+        return value
+    text = _LINE_BREAKS.sub(" ", value)
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        raise PydanticCustomError("control_character", "must not hold control characters or broken Unicode")
+    return text.strip()
+
+
+def _number(value: object) -> object:
+    """Return the number that a text spells, as forms send them."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip(" ")):
+        return float(value)
+    return value
+
+
+def _whole_number(value: object) -> object:
+    """Return 90 for 90.0: JSON does not tell them apart."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _whole_number_or_text(value: object) -> object:
+    return _whole_number(_number(value))
+
+
+def _instruments(value: object) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list):
+        raise PydanticCustomError("instruments_type", "must be a string or a list of strings")
+    names = []
+    for text in map(_one_line, texts):
+        if not isinstance(text, str):
+            raise PydanticCustomError("instruments_type", "must be a string or a list of strings")
+        names += [name.strip() for name in text.split(",") if name.strip()]
+    if len(names) > MAX_INSTRUMENTS:
+        raise PydanticCustomError("instruments_many", f"must name at most {MAX_INSTRUMENTS} instruments")
+    if len(",".join(names)) > MAX_INSTRUMENTS_LENGTH:
+        raise PydanticCustomError("instruments_long", f"must be at most {MAX_INSTRUMENTS_LENGTH} characters in all")
+    return tuple(names)
+
+
+_Instruments = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_instruments),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "maxLength": MAX_INSTRUMENTS_LENGTH},
+                {"type": "array", "items": {"type": "string"}, "maxItems": MAX_INSTRUMENTS},
+            ]
+        }
+    ),
+]
+
+# ---------------------------------------------------------------------- requests
+
+
+class GenerateRequest(BaseModel):
+    """One clip. `null` for an optional field is the same as leaving it out."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        json_schema_extra={"example": {"prompt": "lo-fi hip hop, rain on the window", "duration": 10}},
+    )
+
+    prompt: Annotated[str, StringConstraints(min_length=1, max_length=1_000), BeforeValidator(_one_line)] = Field(
+        description="What the music should be. Trimmed; line breaks and tabs become spaces, other control "
+        "characters are refused.",
+    )
+    duration: Annotated[float, BeforeValidator(_number)] = Field(
+        10.0, ge=5, le=30, description="Length in seconds. A numeric string, as forms send it, is accepted too."
+    )
+    mood: Annotated[str, StringConstraints(max_length=60), BeforeValidator(_one_line)] | None = Field(
+        None, description="Free text, e.g. `calm`."
+    )
+    tempo: Annotated[int, Field(ge=40, le=220), BeforeValidator(_whole_number_or_text)] | None = Field(
+        None, description="Beats per minute. A numeric string is accepted too."
+    )
+    instruments: _Instruments = Field(
+        (),
+        description=f'Names: `"piano, strings"` and `["piano", "strings"]` mean the same. At most {MAX_INSTRUMENTS} '
+        f"names and {MAX_INSTRUMENTS_LENGTH} characters in all.",
+    )
+    username: Annotated[str, StringConstraints(max_length=64), BeforeValidator(_one_line)] | None = Field(
+        None, description="A label for the file's name; never an identity."
+    )
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(_whole_number)] | None = Field(
+        None, description="Asks for the same piece again; random when absent, and reported in `Studio-Seed`."
+    )
+    format: Format | None = Field(
+        None, description="Container of the audio. When absent the `Accept` header chooses; without one it is `wav`."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, fields: object) -> object:
+        return {name: each for name, each in fields.items() if each is not None} if isinstance(fields, dict) else fields
+
+
+_SENTENCES: Final[Mapping[str, str]] = {
+    "missing": "is required",
+    "extra_forbidden": "is not a field of this request",
+    "string_type": "must be a string",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must be at most {max_length} characters",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "int_type": "must be a whole number",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be one of {expected}",
+}
+"""What a person reads, by pydantic's name for the mistake; our own mistakes bring their sentence along."""
+
+
+def field_errors(error: ValidationError) -> tuple[FieldError, ...]:
+    """Return what is wrong with which field, in sentences that never quote the value."""
+    return tuple(
+        FieldError(
+            field=str(each["loc"][0]) if each["loc"] else "body",
+            message=_SENTENCES.get(each["type"], each["msg"]).format_map(
+                {
+                    name: f"{bound:g}" if isinstance(bound, float) else bound
+                    for name, bound in each.get("ctx", {}).items()
+                }
+            ),
+        )
+        for each in error.errors(include_input=False, include_url=False)
+    )
+
+
+# ---------------------------------------------------------------------- answers
+
+
+class Health(BaseModel):
+    """The process is up."""
+
+    status: str = Field(examples=["ok"])
+    version: str
+    engine: str = Field(description="Name of the engine that this service is configured for.")
+
+
+class Readiness(BaseModel):
+    """The service can do its job."""
+
+    status: str = Field(examples=["ok"])
+    checks: dict[str, str] = Field(description="`ok` for each check, by name.")
+
+
+class FieldProblem(BaseModel):
+    """One field of the request that could not be used."""
+
+    field: str = Field(description="Its name; `body` when the body as a whole is meant.")
+    message: str
+
+
+class Problem(BaseModel):
+    """What went wrong, as RFC 9457 has it, and what to do about it."""
+
+    type: str = Field(description="Where this error is explained, relative to this service.")
+    title: str
+    status: int
+    detail: str = Field(description="What happened this time.")
+    code: str = Field(description="The name of the error; stable, meant for programs.")
+    error: str = Field(description="The title again, for front ends that read `error`.")
+    retryable: bool = Field(description="Whether the same request may succeed later.")
+    hint: str
+    request_id: str
+    errors: list[FieldProblem] = Field(description="The fields that are to blame, for `invalid-request`.")
+    retry_after: int | None = Field(None, description="Seconds after which asking again is sensible, when known.")
+    attempts: int | None = Field(None, description="Attempts that were made before giving up.")
+    checks: dict[str, str] | None = Field(None, description="For `not-ready`: `ok` or what is missing, by check.")
