@@ -1,0 +1,1 @@
+"""Gradio: what an app offers (`app`), and how its functions are called (`call`)."""
