@@ -9,6 +9,7 @@ whatever goes wrong is understood by `upstream_errors`, and every byte passes `t
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from app.engines.huggingface.gradio.app import App, Function, read_app
 from app.engines.huggingface.gradio.call import Call, file_url
 from app.engines.huggingface.inference import ModelServer
 from app.engines.huggingface.mapping import arguments, assign
-from app.engines.huggingface.responses import Found, RemoteFile, read_answer, read_result, read_value
+from app.engines.huggingface.responses import RemoteFile, find_audio, find_in_answer
 from app.engines.huggingface.target import Target, parse_target
 from app.engines.huggingface.transport import Conversation, Transport
 from app.errors import EngineError, UpstreamBadResponse, UpstreamRejected, UpstreamTimeout
@@ -30,6 +31,9 @@ from app.settings import Settings
 
 DETECTION_HOLDS_S: Final = 10.0
 """A failure right after the upstream was looked at is no reason to look again."""
+
+MAX_CANDIDATES: Final = 4
+"""How many things in one answer that may be audio are looked at."""
 
 _HIDDEN: Final = "***"
 
@@ -173,30 +177,31 @@ class HuggingFace:
         if isinstance(upstream, ModelServer):
             answer = upstream.call(conversation, brief, deadline=deadline, report=report)
             answered_s = self._clock()
-            found = read_answer(answer, limit_bytes=self._limit_bytes)
+            candidates = find_in_answer(answer, limit_bytes=self._limit_bytes)
             api_url = self._target.base_url
         else:
             function = upstream.choose(self._target.function)
             data = arguments(function.parameters, brief, self._explicit)
             outputs = Call(conversation, upstream, function, data, deadline, report).run()
             answered_s = self._clock()
-            found = self._choose(outputs, function)
+            candidates = find_audio(_audio_first(outputs, function), limit_bytes=self._limit_bytes)
             api_url = upstream.api_url
-        if isinstance(found, RemoteFile):
-            report(Progress("Fetching the audio…", fraction=1.0))
-            found = self._fetch(conversation, file_url(api_url, found), deadline)
-            answered_s = self._clock()
-        audio = found if isinstance(found, Audio) else self._proven(found)
-        return Take(audio, decode_s=self._clock() - answered_s)
-
-    def _choose(self, outputs: Sequence[object], function: Function) -> Found:
-        """Return the first audio among the outputs, those of audio components first."""
-        kinds = [*function.outputs, *[""] * len(outputs)]
-        in_order = sorted(range(len(outputs)), key=lambda position: kinds[position] != "audio")
-        for position in in_order:
-            if (found := read_value(outputs[position], self._limit_bytes)) is not None:
-                return found
-        return read_result(list(outputs), limit_bytes=self._limit_bytes)
+        fetching_s = 0.0
+        first_error: UpstreamBadResponse | None = None
+        for found in itertools.islice(candidates, MAX_CANDIDATES):
+            try:
+                content = found
+                if isinstance(content, RemoteFile):
+                    report(Progress("Fetching the audio…", fraction=1.0))
+                    started_s = self._clock()
+                    content = self._fetch(conversation, file_url(api_url, content), deadline)
+                    fetching_s += self._clock() - started_s
+                audio = content if isinstance(content, Audio) else self._proven(content)
+            except UpstreamBadResponse as error:
+                first_error = first_error or error
+            else:
+                return Take(audio, decode_s=self._clock() - answered_s - fetching_s)
+        raise first_error or UpstreamBadResponse("There is no audio in the answer.")
 
     def _fetch(self, conversation: Conversation, url: str, deadline: Deadline) -> bytes:
         if not conversation.owns(url):
@@ -219,6 +224,12 @@ class HuggingFace:
             error.detail = error.detail.replace(self._token, _HIDDEN)
             error.log_text = error.log_text.replace(self._token, _HIDDEN)
             error.args = tuple(str(arg).replace(self._token, _HIDDEN) for arg in error.args)
+
+
+def _audio_first(outputs: Sequence[object], function: Function) -> list[object]:
+    """Return the outputs with those of audio components before the others."""
+    kinds = [*function.outputs, *[""] * len(outputs)]
+    return [outputs[position] for position in sorted(range(len(outputs)), key=lambda it: kinds[it] != "audio")]
 
 
 def build(settings: Settings) -> HuggingFace | None:

@@ -1,11 +1,12 @@
 """Readers: one small function per shape in which upstreams send audio.
 
 Nobody agrees on how to put audio into an answer, and the URL does not tell which way it
-will be. So an answer is read by its shape: `read_answer` tries the readers of whole
-bodies, `read_value` those of JSON values, from the top, until one finds something.
+will be. So an answer is read by its shape: the readers are tried from the top until one finds
+something. An answer may hold several things that look like audio (MusicGen's Space sends a
+video beside it), so all of them are yielded, best first, and the first that plays counts.
 
 To add a shape: a `read_<shape>` function here, one line in `READERS`, and an example in
-`tests/fixtures/hf/`. A reader returns None for "not mine", and raises only
+`tests/fixtures/hf/`. A reader yields nothing for "not mine", and raises only
 `UpstreamBadResponse`, for "mine, but damaged". It must be fast and safe on any input.
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +25,9 @@ from app.errors import UpstreamBadResponse
 
 MAX_DEPTH: Final = 8
 """How deep audio may be wrapped; real answers need five."""
+
+MAX_ITEMS: Final = 100
+"""How many items of a list are looked at."""
 
 DEFAULT_RATE_HZ: Final = 32_000
 """MusicGen's rate, assumed for sample arrays that come without one.
@@ -48,12 +52,12 @@ class RemoteFile:
 Found = bytes | Audio | RemoteFile
 """An encoded file, samples already made into audio, or where the file is to be had."""
 
-Reader = Callable[[object, int, int], Found | None]
-"""`(value, limit_bytes, depth)`; see the module's docstring."""
+Reader = Callable[[object, int, int], Iterator[Found]]
+"""`(value, limit_bytes, depth)`, yielding what it finds, best first; see the module's docstring."""
 
 
-def read_answer(answer: Answer, *, limit_bytes: int) -> Found:
-    """Return the audio in a successful answer, or where it is.
+def find_in_answer(answer: Answer, *, limit_bytes: int) -> Iterator[Found]:
+    """Yield the audio in a successful answer, or where it is, best first.
 
     Args:
         answer: What the upstream sent with a 2xx status.
@@ -62,95 +66,99 @@ def read_answer(answer: Answer, *, limit_bytes: int) -> Found:
         EngineError: there is no audio in it; if it announces an error, that error.
     """
     body = answer.body
-    if not body.strip():
+    start = body[:200].lstrip()[:1]
+    if not start:
         raise UpstreamBadResponse("The answer is empty.")
     if sniff(body):
-        return body
-    if body.lstrip()[:1] == b"<":
-        raise UpstreamBadResponse(
-            "The answer is a web page, not audio.", log_text=body[:500].decode("utf-8", "replace")
-        )
-    if body.lstrip()[:1] in b'{["ntf0123456789-':
-        try:
-            value = decode_json(body)
-        except UpstreamBadResponse:
-            value = _text_of(body)  # bare base64 may begin like a JSON value does
-    else:
-        value = _text_of(body)
-    return read_result(value, limit_bytes=limit_bytes)
+        yield body
+        return
+    if start == b"<":
+        excerpt = body[:500].decode("utf-8", "replace")
+        raise UpstreamBadResponse("The answer is a web page, not audio.", log_text=excerpt)
+    yield from find_audio(_value_of(body), limit_bytes=limit_bytes)
 
 
-def read_result(value: object, *, limit_bytes: int) -> Found:
-    """Return the audio in a decoded answer, or where it is; raise when there is none."""
-    found = read_value(value, limit_bytes)
-    if found is not None:
-        return found
-    if error := error_in(value):
-        raise error
-    raise UpstreamBadResponse("There is no audio in the answer.", log_text=_outline(value))
+def _value_of(body: bytes) -> object:
+    """Return the JSON value, or the text where it is not JSON: bare base64 may begin like a number does."""
+    try:
+        return decode_json(body)
+    except UpstreamBadResponse:
+        return body.decode("utf-8", "replace").strip()
 
 
-def read_value(value: object, limit_bytes: int, depth: int = 0) -> Found | None:
-    """Return the audio in a JSON value, or where it is, or None."""
+def find_audio(value: object, *, limit_bytes: int) -> Iterator[Found]:
+    """Yield the audio in a decoded answer, or where it is, best first; raise when there is none."""
+    found_any = False
+    for found in _find(value, limit_bytes, 0):
+        found_any = True
+        yield found
+    if found_any:
+        return
+    raise error_in(value) or UpstreamBadResponse("There is no audio in the answer.", log_text=_outline(value))
+
+
+def _find(value: object, limit_bytes: int, depth: int) -> Iterator[Found]:
+    """Yield what the first reader that finds anything in `value` finds."""
     if depth > MAX_DEPTH or value is None:
-        return None
+        return
     for reader in READERS:
-        found = reader(value, limit_bytes, depth)
-        if found is not None:
-            return found
-    return None
+        found_any = False
+        for found in reader(value, limit_bytes, depth):
+            found_any = True
+            yield found
+        if found_any:
+            return
 
 
 # ---------------------------------------------------------------------- objects
 
 
-def read_update(value: object, limit_bytes: int, depth: int) -> Found | None:
+def read_update(value: object, limit_bytes: int, depth: int) -> Iterator[Found]:
     """Read Gradio's `gr.update(value=…)`: `{"__type__": "update", "value": …}`."""
     if not isinstance(value, Mapping) or value.get("__type__") != "update":
-        return None
-    return read_value(value.get("value"), limit_bytes, depth + 1)
+        return
+    yield from _find(value.get("value"), limit_bytes, depth + 1)
 
 
-def read_file_data(value: object, limit_bytes: int, depth: int) -> Found | None:
+def read_file_data(value: object, limit_bytes: int, depth: int) -> Iterator[Found]:
     """Read Gradio's file objects: `{"path": …}` of 4 and later, `{"name": …}` of 3.
 
     The path counts, never `url`: the server builds that from headers of the request, and
     several versions get it wrong. A 3.x object may hold the file itself in `data`.
     """
     if not isinstance(value, Mapping):
-        return None
+        return
     if isinstance(value.get("data"), str) and value["data"]:
-        return read_text(value["data"], limit_bytes, depth + 1)
+        yield from read_text(value["data"], limit_bytes, depth + 1)
+        return
     path = value.get("path")
-    if path is None and value.get("is_file") is True:
+    is_stream = value.get("is_stream") is True
+    if path is None and (value.get("is_file") is True or is_stream):
         path = value.get("name")
-    if path is None and value.get("is_stream") is True:
-        path = value.get("name")
-    if not isinstance(path, str) or not path:
-        return None
-    return RemoteFile(path, is_stream=value.get("is_stream") is True)
+    if isinstance(path, str) and path:
+        yield RemoteFile(path, is_stream=is_stream)
 
 
 _SAMPLE_KEYS: Final = ("audio", "generated_audio", "samples", "array", "waveform", "data")
 _RATE_KEYS: Final = ("sampling_rate", "sample_rate", "samplerate", "rate", "sr")
 
 
-def read_samples(value: object, _limit_bytes: int, _depth: int) -> Found | None:
+def read_samples(value: object, _limit_bytes: int, _depth: int) -> Iterator[Found]:
     """Read raw samples: `{"audio": [[[…]]], "sampling_rate": 32000}`, as Endpoints send them.
 
     The nesting is batch × channel × sample, channel × sample or just samples; the first of
     a batch is taken. Two long columns (sample × channel) are turned.
     """
     if not isinstance(value, Mapping):
-        return None
+        return
     for key in _SAMPLE_KEYS:
         samples = value.get(key)
         if isinstance(samples, list) and (channels := _channels_of(samples)) is not None:
             rate = next((value[name] for name in _RATE_KEYS if name in value), DEFAULT_RATE_HZ)
             if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < 1e6:
                 raise UpstreamBadResponse("The answer's sampling rate is not a number.")
-            return encode_samples(channels, rate_hz=int(rate))
-    return None
+            yield encode_samples(channels, rate_hz=int(rate))
+            return
 
 
 def _channels_of(samples: Sequence[object]) -> Sequence[Sequence[float | None]] | None:
@@ -196,34 +204,27 @@ _WRAPPING_KEYS: Final = (
 )  # fmt: skip
 
 
-def read_wrapped(value: object, limit_bytes: int, depth: int) -> Found | None:
+def read_wrapped(value: object, limit_bytes: int, depth: int) -> Iterator[Found]:
     """Read an object that holds the audio under one of the names people give it."""
-    if not isinstance(value, Mapping):
-        return None
-    for key in _WRAPPING_KEYS:
-        if key in value and (found := read_value(value[key], limit_bytes, depth + 1)) is not None:
-            return found
-    return None
+    if isinstance(value, Mapping):
+        for key in _WRAPPING_KEYS:
+            yield from _find(value.get(key), limit_bytes, depth + 1)
 
 
 # ---------------------------------------------------------------------- lists
 
 
-def read_rate_and_samples(value: object, _limit_bytes: int, _depth: int) -> Found | None:
+def read_rate_and_samples(value: object, limit_bytes: int, depth: int) -> Iterator[Found]:
     """Read `[32000, [0.1, …]]`, the pair that `gr.Audio` functions work with."""
-    if not isinstance(value, list) or len(value) != 2 or type(value[0]) is not int or not isinstance(value[1], list):
-        return None
-    return read_samples({"audio": value[1], "sampling_rate": value[0]}, _limit_bytes, _depth)
+    if isinstance(value, list) and len(value) == 2 and type(value[0]) is int and isinstance(value[1], list):
+        yield from read_samples({"audio": value[1], "sampling_rate": value[0]}, limit_bytes, depth)
 
 
-def read_list(value: object, limit_bytes: int, depth: int) -> Found | None:
-    """Read the first item of a list that holds audio."""
-    if not isinstance(value, list):
-        return None
-    for item in value[:100]:
-        if (found := read_value(item, limit_bytes, depth + 1)) is not None:
-            return found
-    return None
+def read_list(value: object, limit_bytes: int, depth: int) -> Iterator[Found]:
+    """Read the items of a list that hold audio."""
+    if isinstance(value, list):
+        for item in value[:MAX_ITEMS]:
+            yield from _find(item, limit_bytes, depth + 1)
 
 
 # ---------------------------------------------------------------------- text
@@ -233,50 +234,48 @@ _AUDIO_STARTS: Final = ("UklGR", "ZkxhQ", "T2dnUw", "SUQz")
 """How RIFF, fLaC, OggS and ID3 begin in base64."""
 
 
-def read_text(value: object, limit_bytes: int, _depth: int) -> Found | None:
+def read_text(value: object, limit_bytes: int, _depth: int) -> Iterator[Found]:
     """Read base64, bare or as a data URL."""
     if not isinstance(value, str) or not _BASE64_START.match(value):
-        return None
+        return
     means_audio = value[:11].lower() == "data:audio/" or value.lstrip().startswith(_AUDIO_STARTS)
     try:
         content = decode_base64(value, limit_bytes=limit_bytes)
     except UpstreamBadResponse:
         if means_audio or len(value) > limit_bytes:
             raise
-        return None
-    return content if means_audio or sniff(content) else None
+        return
+    if means_audio or sniff(content):
+        yield content
 
 
 _DATA_URL_ATTRIBUTE: Final = re.compile(r"""src\s*=\s*["']?(data:audio/[^"'\s>]+)""", re.IGNORECASE)
 
 
-def read_html(value: object, limit_bytes: int, depth: int) -> Found | None:
+def read_html(value: object, limit_bytes: int, depth: int) -> Iterator[Found]:
     """Read `<audio src="data:audio/wav;base64,…">`, as `gr.HTML` functions send it."""
-    if not isinstance(value, str) or "<" not in value[:2_000]:
-        return None
-    source = _DATA_URL_ATTRIBUTE.search(value)
-    return read_text(source[1], limit_bytes, depth) if source else None
+    if isinstance(value, str) and "<" in value[:2_000] and (source := _DATA_URL_ATTRIBUTE.search(value)):
+        yield from read_text(source[1], limit_bytes, depth)
 
 
-def read_url(value: object, _limit_bytes: int, _depth: int) -> Found | None:
+def read_url(value: object, _limit_bytes: int, _depth: int) -> Iterator[Found]:
     """Read a URL; whether it may be fetched is for the engine to decide."""
-    if not isinstance(value, str) or not re.match(r"https?://[^\s<>\"]{1,2000}$", value, re.IGNORECASE):
-        return None
-    return RemoteFile(value)
+    if isinstance(value, str) and re.match(r"https?://[^\s<>\"]{1,2000}$", value, re.IGNORECASE):
+        yield RemoteFile(value)
 
 
-def read_python_text(value: object, limit_bytes: int, depth: int) -> Found | None:
+def read_python_text(value: object, limit_bytes: int, depth: int) -> Iterator[Found]:
     """Read the text `root={'name': …}`.
 
     Gradio 5.50 sends a JSON component's value from its synchronous route as Python's `repr`.
     """
-    if not isinstance(value, str) or not value.startswith("root=") or len(value) > 2 * limit_bytes:
-        return None
+    if not isinstance(value, str) or not value.startswith("root="):
+        return
     try:
         literal = ast.literal_eval(value.removeprefix("root="))
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        return None
-    return read_value(literal, limit_bytes, depth + 1)
+        return
+    yield from _find(literal, limit_bytes, depth + 1)
 
 
 READERS: Final[tuple[Reader, ...]] = (
@@ -291,10 +290,6 @@ READERS: Final[tuple[Reader, ...]] = (
     read_url,
     read_python_text,
 )
-
-
-def _text_of(body: bytes) -> str:
-    return body.decode("utf-8", "replace").strip()
 
 
 def _outline(value: object) -> str:

@@ -27,6 +27,7 @@ class _Dependency(msgspec.Struct):
     api_name: str | bool | None = None
     id: int | None = None
     backend_fn: bool = True
+    batch: bool = False
     show_api: bool = True
     api_visibility: str = "public"
 
@@ -71,6 +72,7 @@ class Function:
         parameters: Its inputs in order, State included.
         outputs: Its outputs' component types, lower case.
         is_listed: The app offers it to API users.
+        is_batched: It takes and gives lists of everything (`batch=True`).
     """
 
     index: int
@@ -78,6 +80,7 @@ class Function:
     parameters: tuple[Parameter, ...]
     outputs: tuple[str, ...]
     is_listed: bool
+    is_batched: bool = False
 
     @property
     def title(self) -> str:
@@ -190,6 +193,7 @@ def _functions(config: _Config, info: _Info) -> tuple[Function, ...]:
                 and dependency.show_api
                 and dependency.api_visibility == "public"
                 and dependency.api_name is not False,
+                is_batched=dependency.batch,
             )
         )
     return tuple(functions)

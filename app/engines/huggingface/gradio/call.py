@@ -144,6 +144,8 @@ class Call:
         # An unnamed function has no address of its own; `predict` takes any number in the body.
         url = f"{self.app.api_url}/run/{quote(self.function.name or 'predict', safe='')}"
         body = {"data": self.data, "fn_index": self.function.index, "session_hash": secrets.token_hex(8)}
+        if self.function.is_batched:  # the queue makes batches of single calls, this route wants one
+            body |= {"data": [[value] for value in self.data], "batched": True}
         outputs = _Outputs()
         for _ in range(MAX_YIELDS):
             answer = self.conversation.post(url, body, deadline=self.deadline)
@@ -151,7 +153,7 @@ class Call:
             outputs.replace(value.get("data"))
             # A generator in 3.x gives one value per request of the same session; its last request says so.
             if value.get("is_generating") is not True or self.app.major >= 4:
-                return outputs.latest
+                return _unbatched(outputs.latest) if self.function.is_batched else outputs.latest
         raise UpstreamBadResponse("The function never stops giving values.")
 
     # ------------------------------------------------------------------ both kinds of events
@@ -180,6 +182,10 @@ class Call:
         body = {"event_id": event_id, "session_hash": session, "fn_index": self.function.index}
         with suppress(EngineError):
             self.conversation.post(f"{self.app.api_url}/cancel", body, deadline=Deadline.after(CANCEL_TIMEOUT_S))
+
+
+def _unbatched(outputs: list[object]) -> list[object]:
+    return [value[0] if isinstance(value, list) and value else value for value in outputs]
 
 
 def _accepted(answer: Answer) -> Mapping[str, object]:
