@@ -459,13 +459,18 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 _CUT_OFF: Final = "The answer was cut off."
 
-# The order matters: a connection that could not be opened in time is both a timeout and a
-# connection error, and a dropped connection is both a bad status line and a reset.
+# The order matters: to urllib3 an unknown name is a refused connection and that a connect
+# timeout, to requests a connect timeout is a connection error too, and a dropped connection is
+# both a bad status line and a reset.
 # The last column overrides whether another attempt is worthwhile.
 _TRANSLATIONS: Final[tuple[tuple[tuple[type[BaseException], ...], type[EngineError], str, bool | None], ...]] = (
     (
         (urllib3.exceptions.NameResolutionError, socket.gaierror),
         *(UpstreamUnavailable, "The engine's host name is not known.", None),
+    ),
+    (
+        (urllib3.exceptions.NewConnectionError,),
+        *(UpstreamUnavailable, "The engine's host refuses connections.", None),
     ),
     (
         (urllib3.exceptions.ConnectTimeoutError, requests.ConnectTimeout),
@@ -474,10 +479,6 @@ _TRANSLATIONS: Final[tuple[tuple[tuple[type[BaseException], ...], type[EngineErr
     (
         (ssl.SSLCertVerificationError,),
         *(UpstreamUnavailable, "The engine's TLS certificate is not valid.", False),
-    ),
-    (
-        (urllib3.exceptions.NewConnectionError,),
-        *(UpstreamUnavailable, "The engine's host refuses connections.", None),
     ),
     (
         (urllib3.exceptions.ReadTimeoutError, requests.Timeout, TimeoutError),
