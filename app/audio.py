@@ -79,7 +79,7 @@ def decode_base64(text: str | bytes, *, limit_bytes: int) -> bytes:
     Raises:
         UpstreamBadResponse: not base64, empty, or too large.
     """
-    encoded = _ascii(text)
+    encoded = _ascii(text).lstrip()
     if encoded[:5].lower() == b"data:":
         head, _, encoded = encoded.partition(b",")
         if not head.lower().rstrip().endswith(b";base64"):
@@ -166,10 +166,15 @@ def prove(content: bytes) -> Audio:
     raise UpstreamBadResponse(f"The answer is {kind.upper()} media, which this service cannot prove to play.")
 
 
-def _check_plausible(frames: int, rate_hz: int, channels: int) -> float:
-    """Return the duration in seconds, or raise when no music has these figures."""
+def _check_format(rate_hz: int, channels: int) -> None:
+    """Raise when no music has these figures."""
     if not (MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ and 1 <= channels <= MAX_CHANNELS):
         raise UpstreamBadResponse(f"The audio has an implausible format ({rate_hz} Hz, {channels} channels).")
+
+
+def _check_plausible(frames: int, rate_hz: int, channels: int) -> float:
+    """Return the duration in seconds, or raise when no music has these figures."""
+    _check_format(rate_hz, channels)
     duration_s = frames / rate_hz
     if not MIN_DURATION_S <= duration_s <= MAX_DURATION_S:
         raise UpstreamBadResponse(
@@ -188,9 +193,15 @@ _SAMPLE_BITS: Final[Mapping[int, tuple[int, ...]]] = {
     _MULAW: (8,),
 }
 
+# What makes a GUID of an encoding's number in an extensible header.
+_SUBFORMAT_TAIL: Final = bytes.fromhex("0000 0000 1000 8000 00aa 0038 9b71")
+
 # Writers that cannot seek back leave 0, 0xFFFFFFFF (ffmpeg, Gradio's streams) or a figure just
 # under 2 GiB (sox) where the length belongs.
 _UNKNOWN_LENGTH_FROM: Final = 0x7FFF0000
+
+# Real files have a handful; a walk over millions of empty ones would take seconds.
+_MAX_CHUNKS: Final = 1_000
 
 
 def _is_unknown_length(size: int) -> bool:
@@ -218,16 +229,20 @@ def _wav_layout(content: bytes) -> _WavLayout:
     """Walk the chunks up to the audio data."""
     encoding, channels, rate_hz, block_bytes, bits = 0, 0, 0, 0, 0
     position = 12
-    while position + 8 <= len(content):
+    for _ in range(_MAX_CHUNKS):
+        if position + 8 > len(content):
+            break
         name, size = content[position : position + 4], struct.unpack_from("<I", content, position + 4)[0]
         start = position + 8
+        if not (name.isascii() and name.decode().isprintable()):  # where libsndfile stops to look for the data, too
+            break
         if name == b"data":
             return _WavLayout(encoding, channels, rate_hz, block_bytes, bits, position, size)
         if name == b"fmt ":
             if size < 16 or start + 16 > len(content):
                 raise UpstreamBadResponse("The WAV file's header is damaged.")
             encoding, channels, rate_hz, _, block_bytes, bits = struct.unpack_from("<HHIIHH", content, start)
-            if encoding == _EXTENSIBLE and size >= 26 and start + 26 <= len(content):
+            if encoding == _EXTENSIBLE and size >= 40 and content[start + 26 : start + 40] == _SUBFORMAT_TAIL:
                 (encoding,) = struct.unpack_from("<H", content, start + 24)
         position = start + size + size % 2
     raise UpstreamBadResponse("The WAV file has no audio data.")
@@ -267,13 +282,9 @@ def _with_sizes(content: bytes, data_header_at: int, data_bytes: int) -> bytes:
 
 def _check_samples(samples: memoryview, encoding: int, bits: int) -> None:
     """Raise when every sample is silence, or when a float sample is not a number."""
-    quiet = {(_PCM, 8): b"\x80", (_ALAW, 8): b"\xd5", (_MULAW, 8): b"\xff"}.get((encoding, bits), b"\0")
-    silence = quiet * _BLOCK_FRAMES
-    for at in range(0, len(samples), _BLOCK_FRAMES):
-        block = samples[at : at + _BLOCK_FRAMES]
-        if block != silence[: len(block)]:
-            break
-    else:
+    quiet = _QUIET_BYTES.get((encoding, bits), b"\0")
+    blocks = (bytes(samples[at : at + _BLOCK_FRAMES]) for at in range(0, len(samples), _BLOCK_FRAMES))
+    if not any(block.translate(None, quiet) for block in blocks):
         raise UpstreamBadResponse("The audio is silent from start to end.")
     if encoding == _FLOAT:
         numbers = array("f" if bits == 32 else "d", bytes(samples))
@@ -281,15 +292,28 @@ def _check_samples(samples: memoryview, encoding: int, bits: int) -> None:
             raise UpstreamBadResponse("The audio holds samples that are not numbers.")
 
 
+# Zero has two codes where the sign is a bit of its own; a float of these bytes alone is below 1e-37.
+_QUIET_BYTES: Final[Mapping[tuple[int, int], bytes]] = {
+    (_PCM, 8): b"\x80",
+    (_FLOAT, 32): b"\0\x80",
+    (_FLOAT, 64): b"\0\x80",
+    (_ALAW, 8): b"\xd5\x55",
+    (_MULAW, 8): b"\xff\x7f",
+}
+
+
 # ---------------------------------------------------------------------- libsndfile
 
 
 def _prove_compressed(content: bytes, kind: Format) -> Audio:
+    if kind == "ogg":
+        _check_last_page(content)
     frames, is_silent = 0, True
     with _open(content) as file:
         if file.format not in _LIBRARY_FORMATS[kind]:
             raise UpstreamBadResponse("The answer is not the audio that its first bytes promise.")
         promised, rate_hz, channels = file.frames, file.samplerate, file.channels
+        _check_format(rate_hz, channels)
         for block in _blocks(file, "int16"):
             frames += len(block) // (2 * channels)
             is_silent = is_silent and block.count(0) == len(block)
@@ -302,6 +326,18 @@ def _prove_compressed(content: bytes, kind: Format) -> Audio:
     if is_silent:
         raise UpstreamBadResponse("The audio is silent from start to end.")
     return Audio(content, kind, duration_s, rate_hz, channels)
+
+
+def _check_last_page(content: bytes) -> None:
+    """Raise when an Ogg stream has no end: libsndfile takes one that was cut for a shorter one.
+
+    Source: RFC 3533 §6, the page header.
+    """
+    page = content[content.rfind(b"OggS") :]
+    segments = page[27 : 27 + page[26]] if len(page) > 26 else b""
+    is_whole = len(page) > 26 and len(segments) == page[26] and len(page) >= 27 + len(segments) + sum(segments)
+    if not is_whole or not page[5] & 0x04:
+        raise UpstreamBadResponse("The audio is truncated: its last page is missing.", repeat=True)
 
 
 _LIBRARY_FORMATS: Final[Mapping[Format, tuple[str, ...]]] = {
@@ -319,19 +355,26 @@ _ENCODINGS: Final[Mapping[Format, tuple[str, str]]] = {
 _MP3_RATES_HZ: Final = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 
 
-_SAMPLE_BYTES: Final[Mapping[str, int]] = {"int16": 2, "float32": 4}
+_SampleType = Literal["int16", "float32"]
+_SAMPLE_BYTES: Final[Mapping[_SampleType, int]] = {"int16": 2, "float32": 4}
 
 
 def _open(content: bytes) -> SoundFile:
     import soundfile
 
+    class Stream(soundfile.SoundFile):  # type: ignore[misc]  # it has no types
+        # A seekable file is sought to its own position after each read, which fails at the end
+        # of a FLAC that was written to a pipe: its header does not know the length.
+        def seekable(self) -> bool:
+            return False
+
     try:
-        return soundfile.SoundFile(io.BytesIO(content))
+        return Stream(io.BytesIO(content))
     except (soundfile.SoundFileError, TypeError, ValueError):
         raise UpstreamBadResponse("The audio file is damaged.") from None
 
 
-def _blocks(file: SoundFile, dtype: Literal["int16", "float32"]) -> Iterable[bytes]:
+def _blocks(file: SoundFile, dtype: _SampleType) -> Iterable[bytes]:
     import soundfile
 
     # `buffer_read` asserts that all frames it was promised come; `buffer_read_into` takes what there is.
@@ -355,7 +398,13 @@ def transcode(audio: Audio, format: Format) -> Audio:
     if audio.format == format:
         return audio
     with _open(audio.content) as file:
-        return _encode(_blocks(file, "float32"), "float32", audio.rate_hz, audio.channels, format)
+        if file.subtype == "PCM_16":
+            # libsndfile 1.2.2 garbles 16-bit stereo on its way into an MP3.
+            dtype: _SampleType = "float32" if format == "mp3" else "int16"
+            return _encode(_blocks(file, dtype), dtype, audio.rate_hz, audio.channels, format)
+        # By way of 16 bits, which clips: LAME aborts the whole process on floats far beyond full scale.
+        wav = _encode(_blocks(file, "float32"), "float32", audio.rate_hz, audio.channels, "wav")
+    return transcode(prove(wav.content), format)
 
 
 def encode_samples(samples: Sequence[Sequence[float | None]], *, rate_hz: int) -> Audio:
@@ -378,13 +427,12 @@ def encode_samples(samples: Sequence[Sequence[float | None]], *, rate_hz: int) -
             interleaved[index::channels] = array("f", [0.0 if sample is None else sample for sample in channel])
     except (TypeError, OverflowError):
         raise UpstreamBadResponse("The samples in the answer are not all numbers.") from None
+    if not math.isfinite(sum(interleaved)):
+        raise UpstreamBadResponse("The samples in the answer are not all numbers.")
     lowest, highest = min(interleaved), max(interleaved)
-    peak = max(highest, -lowest)
-    if not 0.0 < peak < math.inf:
-        raise UpstreamBadResponse("The audio is silent from start to end.")
-    if peak > _LARGEST_FLOAT_PEAK:
+    if max(highest, -lowest) > _LARGEST_FLOAT_PEAK:
         interleaved = array("f", [sample / 32_768 for sample in interleaved])
-    return _encode([interleaved.tobytes()], "float32", rate_hz, channels, "wav")
+    return prove(_encode([interleaved.tobytes()], "float32", rate_hz, channels, "wav").content)
 
 
 # MusicGen overshoots full scale a little, and is clipped; nothing sends floats far beyond it,
@@ -392,24 +440,26 @@ def encode_samples(samples: Sequence[Sequence[float | None]], *, rate_hz: int) -
 _LARGEST_FLOAT_PEAK: Final = 8.0
 
 
-def _encode(
-    blocks: Iterable[bytes], dtype: Literal["int16", "float32"], rate_hz: int, channels: int, format: Format
-) -> Audio:
+def _encode(blocks: Iterable[bytes], dtype: _SampleType, rate_hz: int, channels: int, format: Format) -> Audio:
     import soundfile
 
     if format == "mp3" and (rate_hz not in _MP3_RATES_HZ or channels > 2):
         raise UpstreamBadResponse(f"An MP3 cannot hold {rate_hz} Hz in {channels} channels; ask for another format.")
     container, subtype = _ENCODINGS[format]
     out, frames = io.BytesIO(), 0
-    with soundfile.SoundFile(out, "w", rate_hz, channels, subtype, format=container) as file:
-        for block in blocks:
-            file.buffer_write(block, dtype)
-            frames += len(block) // (_SAMPLE_BYTES[dtype] * channels)
+    try:
+        with soundfile.SoundFile(out, "w", rate_hz, channels, subtype, format=container) as file:
+            for block in blocks:
+                file.buffer_write(block, dtype)
+                frames += len(block) // (_SAMPLE_BYTES[dtype] * channels)
+    except soundfile.SoundFileError:  # FLAC has no odd rates above 65,535 Hz
+        raise UpstreamBadResponse(f"No {container} can hold {rate_hz} Hz; ask for another format.") from None
     return Audio(out.getvalue(), format, frames / rate_hz, rate_hz, channels)
 
 
 def encode_pcm16(pcm: bytes, *, rate_hz: int, channels: int) -> Audio:
     """Return interleaved little-endian 16-bit samples as a WAV; proven like anything else."""
+    _check_format(rate_hz, channels)
     header = struct.pack(
         "<4sI4s4sIHHIIHH4sI",
         *(b"RIFF", 36 + len(pcm), b"WAVE", b"fmt ", 16, _PCM, channels, rate_hz),
