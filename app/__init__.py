@@ -57,5 +57,5 @@ def create_app(
     app.register_api(
         health.blueprint(version=VERSION, engine_name=engine_name, checks={"engine": health.engine_check(studio)})
     )
-    app.register_api(docs.blueprint())
+    app.register_blueprint(docs.blueprint())
     return app

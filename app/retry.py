@@ -117,32 +117,23 @@ def run_attempts(
         started_s = deadline.clock()
         return attempt(number, deadline.within(policy.timeout_s))
 
-    def tell(state: RetryCallState, next_wait_s: float | None) -> None:
-        on_failure(FailedAttempt(number, _error_of(state), deadline.clock() - started_s, next_wait_s))
-
     def before_sleep(state: RetryCallState) -> None:
-        tell(state, state.upcoming_sleep)
-
-    def give_up(state: RetryCallState) -> T:
-        error = _error_of(state)
-        error.attempts = number
-        tell(state, None)
-        raise error
+        elapsed_s = deadline.clock() - started_s
+        on_failure(FailedAttempt(number, _error_of(state), elapsed_s, state.upcoming_sleep))
 
     loop = Retrying(
         stop=is_over,
         wait=wait_s,
         retry=retry_if_exception(lambda error: isinstance(error, EngineError) and error.repeat),
         before_sleep=before_sleep,
-        retry_error_callback=give_up,
+        reraise=True,
         sleep=sleep,
     )
     try:
         return loop(one_attempt)
     except EngineError as error:
-        if error.attempts is None:  # not repeatable: tenacity lets it through without asking `is_over`
-            error.attempts = number
-            on_failure(FailedAttempt(number, error, deadline.clock() - started_s, None))
+        error.attempts = number
+        on_failure(FailedAttempt(number, error, deadline.clock() - started_s, None))
         raise
 
 

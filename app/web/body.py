@@ -14,12 +14,15 @@ from typing import Final, NoReturn, TypeVar, get_type_hints
 from flask import request
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import ClientDisconnected
 
-from app.errors import FieldError, InvalidRequest, UnsupportedMediaType
+from app.errors import FieldError, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 from app.web.schemas import field_errors
 
 Model = TypeVar("Model", bound=BaseModel)
 View = Callable[..., ResponseReturnValue]
+
+MAX_BODY_BYTES: Final = 64 * 1024
 
 _LONGEST_NAME: Final = 64
 """Characters of an unknown field's name that are repeated to its sender."""
@@ -43,8 +46,8 @@ def read_json(model: type[Model]) -> Model:
 
     Raises:
         UnsupportedMediaType: it is not declared as JSON, or compressed.
+        PayloadTooLarge: it is larger than a request may be.
         InvalidRequest: it cannot be used; names each field that is to blame.
-        RequestEntityTooLarge: it is larger than the app allows.
     """
     if not request.is_json:
         raise UnsupportedMediaType
@@ -52,8 +55,10 @@ def read_json(model: type[Model]) -> Model:
         raise UnsupportedMediaType("The body must not be compressed.")
     try:
         content = request.get_data(cache=False)
-    except OSError:  # the server's words for a broken chunked body
+    except ClientDisconnected:  # also when the chunks of a body do not add up
         raise _unusable("could not be read to its end") from None
+    if len(content) > MAX_BODY_BYTES:
+        raise PayloadTooLarge
     fields = _parse(content)
     try:
         return model.model_validate(fields)

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import flask_openapi3_swagger
-from flask import Response, current_app, jsonify, render_template, send_from_directory
-from flask_openapi3 import APIBlueprint
+from flask import Blueprint, Response, current_app, jsonify, render_template, send_from_directory
 from markupsafe import Markup, escape
 
 from app.errors import catalogue
@@ -34,43 +33,36 @@ _ERRORS_POLICY: Final = (
 _ONE_DAY_S: Final = 86_400
 
 
-def blueprint() -> APIBlueprint:
+def blueprint() -> Blueprint:
     """Return the pages under `/docs`; they describe the API and are no part of it."""
-    api = APIBlueprint(
-        "docs",
-        __name__,
-        url_prefix="/docs",
-        template_folder="templates",
-        static_folder="static",
-        doc_ui=False,
-    )
+    pages = Blueprint("docs", __name__, url_prefix="/docs", template_folder="templates", static_folder="static")
 
-    @api.app_template_filter("code")
+    @pages.app_template_filter("code")
     def code(text: str) -> Markup:
         return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped right here
 
-    @api.get("")
+    @pages.get("")
     def without_slash() -> Response:
         # Flask would redirect too, but to a scheme and host that behind a proxy are not what the caller knows.
         return Response(status=308, headers={"Location": "/docs/"})
 
-    @api.get("/")
+    @pages.get("/")
     def swagger_page() -> Response:
         return _page(render_template("swagger.html"), policy=_SWAGGER_POLICY)
 
-    @api.get("/openapi.json")
+    @pages.get("/openapi.json")
     def description() -> Response:
         return jsonify(current_app.api_doc)  # type: ignore[attr-defined]
 
-    @api.get("/errors")
+    @pages.get("/errors")
     def errors_page() -> Response:
         return _page(render_template("errors.html", rows=catalogue()), policy=_ERRORS_POLICY)
 
-    @api.get("/swagger/<path:name>")
+    @pages.get("/swagger/<path:name>")
     def swagger_file(name: str) -> Response:
         return send_from_directory(_SWAGGER_FILES, name, max_age=_ONE_DAY_S)
 
-    return api
+    return pages
 
 
 def _page(html: str, *, policy: str) -> Response:

@@ -11,10 +11,9 @@ import structlog
 from flask import Flask, Response, g, request
 
 from app.retry import Deadline
+from app.web.body import MAX_BODY_BYTES
 
 _log = structlog.get_logger(__name__)
-
-MAX_BODY_BYTES: Final = 64 * 1024
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LONGEST_PATH: Final = 200
@@ -34,8 +33,9 @@ def protect(app: Flask, *, deadline_s: float) -> None:
     Args:
         deadline_s: Seconds from a request's arrival to the answer.
     """
-    # Also holds for bodies that come in chunks and do not say how long they are.
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    # One byte more than is allowed: a body that comes in chunks, and does not say how long it is,
+    # would silently be cut at the limit. The extra byte tells `read_json` that there was more.
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
 
     @app.before_request
     def arrive() -> None:

@@ -1,0 +1,209 @@
+"""POST /studio-generate when all goes well."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+
+import pytest
+from conftest import MakeClient
+from fakes import TONE, FakeEngine, tone
+from flask.testing import FlaskClient
+
+from app import audio
+from app.engines.engine import Brief
+from app.errors import UpstreamError
+
+WHOLE_REQUEST: Mapping[str, object] = {
+    "prompt": "lo-fi hip hop",
+    "duration": 12.5,
+    "mood": "calm",
+    "tempo": 90,
+    "instruments": ["piano", "strings"],
+    "username": "nina",
+    "seed": 7,
+    "format": "wav",
+}
+
+
+def test_the_answer_is_the_audio_itself(client: FlaskClient) -> None:
+    response = client.post("/studio-generate", json={"prompt": "rain"})
+
+    assert response.status_code == 200
+    assert response.content_type == "audio/wav"
+    assert response.data == TONE.content
+    assert response.content_length == len(TONE.content)
+
+
+def test_the_answer_says_where_it_comes_from(client: FlaskClient) -> None:
+    response = client.post("/studio-generate", json=WHOLE_REQUEST)
+
+    digest = base64.b64encode(hashlib.sha256(TONE.content).digest()).decode()
+    assert response.headers["Studio-Engine"] == "fake"
+    assert response.headers["Studio-Seed"] == "7"
+    assert response.headers["Studio-Attempts"] == "1"
+    assert response.headers["Studio-Duration"] == "1.00"
+    assert response.headers["Repr-Digest"] == f"sha-256=:{digest}:"
+    assert re.fullmatch(r"upstream;dur=\d+\.\d, decode;dur=\d+\.\d", response.headers["Server-Timing"])
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["X-Request-ID"]
+
+
+def test_the_duration_is_the_one_delivered_and_not_the_one_asked_for(make_client: MakeClient) -> None:
+    client = make_client(FakeEngine(tone(2.345)))
+
+    response = client.post("/studio-generate", json={"prompt": "rain", "duration": 30})
+
+    assert response.headers["Studio-Duration"] == "2.35"
+
+
+def test_the_engine_gets_every_field(client: FlaskClient, engine: FakeEngine) -> None:
+    client.post("/studio-generate", json=WHOLE_REQUEST)
+
+    assert engine.briefs == [
+        Brief("lo-fi hip hop", 12.5, 7, mood="calm", tempo_bpm=90, instruments=("piano", "strings"))
+    ]
+
+
+def test_the_prompt_alone_is_enough(client: FlaskClient, engine: FakeEngine) -> None:
+    client.post("/studio-generate", json={"prompt": "rain"})
+
+    (brief,) = engine.briefs
+    assert brief == Brief("rain", 10.0, brief.seed)
+
+
+def test_null_for_an_optional_field_is_the_same_as_leaving_it_out(client: FlaskClient, engine: FakeEngine) -> None:
+    response = client.post("/studio-generate", json=dict.fromkeys(WHOLE_REQUEST) | {"prompt": "rain"})
+
+    assert response.content_type == "audio/wav"
+    assert engine.briefs == [Brief("rain", 10.0, engine.briefs[0].seed)]
+
+
+def test_without_a_seed_one_is_drawn_and_reported(client: FlaskClient, engine: FakeEngine) -> None:
+    seeds = [client.post("/studio-generate", json={"prompt": "rain"}).headers["Studio-Seed"] for _ in range(3)]
+
+    assert [str(brief.seed) for brief in engine.briefs] == seeds
+    assert len(set(seeds)) == 3
+    assert all(0 <= brief.seed < 2**32 for brief in engine.briefs)
+
+
+@pytest.mark.parametrize(
+    ("sent", "field", "value"),
+    [
+        ({"prompt": "  rain \n on\tthe\r\nroof \n"}, "prompt", "rain   on the roof"),
+        ({"prompt": "é" * 1_000}, "prompt", "é" * 1_000),
+        ({"prompt": " " + "x" * 1_000 + " "}, "prompt", "x" * 1_000),
+        ({"prompt": "line\u2028break"}, "prompt", "line break"),
+        ({"prompt": "\u202e \u200d \U0001f469 are text"}, "prompt", "\u202e \u200d \U0001f469 are text"),
+        ({"duration": 5}, "duration_s", 5.0),
+        ({"duration": 30.0}, "duration_s", 30.0),
+        ({"duration": "12"}, "duration_s", 12.0),
+        ({"duration": " 12.5 "}, "duration_s", 12.5),
+        ({"duration": "1e1"}, "duration_s", 10.0),
+        ({"tempo": 40}, "tempo_bpm", 40),
+        ({"tempo": 220}, "tempo_bpm", 220),
+        ({"tempo": "90"}, "tempo_bpm", 90),
+        ({"tempo": 90.0}, "tempo_bpm", 90),
+        ({"seed": 0}, "seed", 0),
+        ({"seed": 2**32 - 1}, "seed", 2**32 - 1),
+        ({"seed": 7.0}, "seed", 7),
+        ({"mood": "  "}, "mood", None),
+        ({"mood": " calm\n"}, "mood", "calm"),
+        ({"mood": "m" * 60}, "mood", "m" * 60),
+        ({"instruments": "piano, strings"}, "instruments", ("piano", "strings")),
+        ({"instruments": " piano ,, \n strings, "}, "instruments", ("piano", "strings")),
+        ({"instruments": ["piano", " ", "strings\n"]}, "instruments", ("piano", "strings")),
+        ({"instruments": ["piano, strings"]}, "instruments", ("piano", "strings")),
+        ({"instruments": ""}, "instruments", ()),
+        ({"instruments": []}, "instruments", ()),
+        ({"instruments": "i" * 200}, "instruments", ("i" * 200,)),
+        ({"instruments": list("abcdefghijkl")}, "instruments", tuple("abcdefghijkl")),
+    ],
+)
+def test_a_field_is_understood(
+    client: FlaskClient, engine: FakeEngine, sent: Mapping[str, object], field: str, value: object
+) -> None:
+    response = client.post("/studio-generate", json={"prompt": "rain", **sent})
+
+    assert response.status_code == 200, response.text
+    assert getattr(engine.briefs[0], field) == value
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON", "application/vnd.studio+json"],
+)
+def test_a_json_content_type_is_accepted(client: FlaskClient, content_type: str) -> None:
+    response = client.post("/studio-generate", data=b'{"prompt": "rain"}', content_type=content_type)
+
+    assert response.status_code == 200
+
+
+def test_a_byte_order_mark_is_overlooked(client: FlaskClient) -> None:
+    response = client.post("/studio-generate", data=b'\xef\xbb\xbf{"prompt": "rain"}', content_type="application/json")
+
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(("format", "media_type"), audio.MEDIA_TYPES.items())
+def test_the_format_field_chooses_the_container(client: FlaskClient, format: str, media_type: str) -> None:
+    response = client.post(
+        "/studio-generate", json={"prompt": "rain", "format": format}, headers={"Accept": "audio/wav"}
+    )
+
+    assert response.content_type == media_type
+    assert audio.sniff(response.data) == format
+    assert f'.{format}"' in response.headers["Content-Disposition"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "format"),
+    [
+        ("audio/wav", "wav"),
+        ("audio/x-wav", "wav"),
+        ("audio/wave", "wav"),
+        ("audio/flac", "flac"),
+        ("audio/x-flac", "flac"),
+        ("audio/ogg", "ogg"),
+        ("application/ogg", "ogg"),
+        ("audio/mpeg", "mp3"),
+        ("audio/mp3", "mp3"),
+        ("AUDIO/FLAC", "flac"),
+        ("audio/flac;q=0.5, audio/mpeg", "mp3"),
+        ("audio/flac, */*", "flac"),
+        ("audio/flac, */*;q=0.1", "flac"),
+        ("audio/wav;q=0, audio/ogg", "ogg"),
+        ("audio/*", "wav"),
+        ("*/*", "wav"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "wav"),
+        ("application/json", "wav"),
+        ("image/png", "wav"),
+        ("", "wav"),
+        ("garbage;;;q=x,,", "wav"),
+    ],
+)
+def test_without_a_format_field_the_accept_header_chooses(client: FlaskClient, accept: str, format: str) -> None:
+    response = client.post("/studio-generate", json={"prompt": "rain"}, headers={"Accept": accept})
+
+    assert response.status_code == 200
+    assert audio.sniff(response.data) == format
+
+
+def test_a_failed_attempt_is_repeated_and_counted(make_client: MakeClient) -> None:
+    client = make_client(FakeEngine(UpstreamError("It hiccuped."), TONE, attempts=2, backoff_s=0.0))
+
+    response = client.post("/studio-generate", json={"prompt": "rain"})
+
+    assert response.status_code == 200
+    assert response.headers["Studio-Attempts"] == "2"
+
+
+def test_the_deadline_is_the_one_of_the_settings(make_client: MakeClient) -> None:
+    engine = FakeEngine(timeout_s=600)
+    client = make_client(engine, STUDIO_DEADLINE_S=20)
+
+    client.post("/studio-generate", json={"prompt": "rain"})
+
+    assert 19 < engine.deadlines[0].remaining_s() <= 20

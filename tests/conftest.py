@@ -1,0 +1,45 @@
+"""What every test may use: an environment without settings, and the service with an engine that always succeeds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+from fakes import FakeEngine
+from flask.testing import FlaskClient
+
+from app import create_app
+from app.engines.engine import Engine
+from app.settings import Settings
+
+MakeClient = Callable[..., FlaskClient]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith(("STUDIO_", "HF_")) or name == "PORT":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    """The engine behind `client`."""
+    return FakeEngine()
+
+
+@pytest.fixture
+def make_client() -> MakeClient:
+    """Return a client of a service with the given engine and settings."""
+
+    def make(engine: Engine | None, **settings: object) -> FlaskClient:
+        return create_app(Settings.model_validate(settings), engine=engine).test_client()
+
+    return make
+
+
+@pytest.fixture
+def client(engine: FakeEngine, make_client: MakeClient) -> FlaskClient:
+    """Return a client of the service."""
+    return make_client(engine)

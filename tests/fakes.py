@@ -1,0 +1,79 @@
+"""Stand-ins for the parts of the service that take time or need a network; shared by all tests."""
+
+from __future__ import annotations
+
+import array
+import math
+from collections.abc import Callable
+
+from app.audio import Audio, encode_pcm16
+from app.engines.engine import Brief, Report, Take, ignore
+from app.retry import Deadline, RetryPolicy
+
+
+def tone(duration_s: float = 1.0, *, rate_hz: int = 8_000) -> Audio:
+    """Return a WAV that plays an A."""
+    frames = int(duration_s * rate_hz)
+    samples = array.array("h", (int(8_000 * math.sin(2 * math.pi * 440 * n / rate_hz)) for n in range(frames)))
+    return encode_pcm16(samples.tobytes(), rate_hz=rate_hz, channels=1)
+
+
+TONE = tone()
+
+Outcome = Audio | BaseException
+"""What one attempt comes to: the audio it returns or the exception it raises."""
+
+
+class FakeClock:
+    """Monotonic time that passes only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+        self.sleeps_s: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps_s.append(seconds)
+        self.now_s += seconds
+
+
+class FakeEngine:
+    """An engine whose attempts come to the given outcomes, one after the other; the last one stays.
+
+    Attributes:
+        briefs: What it was asked for, in order.
+        deadlines: Until when, in order.
+    """
+
+    name = "fake"
+
+    def __init__(
+        self,
+        *outcomes: Outcome,
+        attempts: int = 1,
+        timeout_s: float = 60.0,
+        backoff_s: float = 2.0,
+        while_working: Callable[[], object] = lambda: None,
+    ) -> None:
+        """
+        Args:
+            outcomes: Of each attempt; none means audio.
+            attempts: Attempts at most that its policy allows.
+            while_working: Called in each attempt, before its outcome.
+        """
+        self.policy = RetryPolicy(attempts=attempts, timeout_s=timeout_s, backoff_s=backoff_s)
+        self.briefs: list[Brief] = []
+        self.deadlines: list[Deadline] = []
+        self._outcomes = list(outcomes) or [TONE]
+        self._while_working = while_working
+
+    def generate(self, brief: Brief, *, deadline: Deadline, report: Report = ignore) -> Take:
+        self.briefs.append(brief)
+        self.deadlines.append(deadline)
+        self._while_working()
+        outcome = self._outcomes.pop(0) if len(self._outcomes) > 1 else self._outcomes[0]
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return Take(outcome, decode_s=0.0)
