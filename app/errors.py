@@ -283,7 +283,7 @@ def catalogue() -> tuple[type[StudioError], ...]:
 
     def rows(parent: type[StudioError]) -> Iterator[type[StudioError]]:
         for child in parent.__subclasses__():
-            if "status" in vars(child):
+            if "status" in vars(child) and child.__module__ == __name__:
                 yield child
             yield from rows(child)
 

@@ -1,0 +1,70 @@
+# Studio. `make` alone lists the targets.
+
+PYTHON ?= python3
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_READY := $(VENV)/run-ready
+DEV_READY := $(VENV)/dev-ready
+
+# The service's malloc: two arenas instead of eight per core keep a threaded process small.
+export MALLOC_ARENA_MAX ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-gradio check format bench docs lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(DEV_READY) ## make .venv with everything, the `studio` command included
+
+run: $(RUN_READY) ## serve on the embedded composer (PORT=8000)
+	@echo "Studio is starting on http://127.0.0.1:$(PORT)  (documentation: /docs/, stop: Ctrl-C). Try:"
+	@echo "  curl -sS -f -X POST http://127.0.0.1:$(PORT)/studio-generate -H 'Content-Type: application/json' -d '{\"prompt\":\"calm piano\",\"duration\":10}' -o calm.wav"
+	@STUDIO_ENGINE=$${STUDIO_ENGINE:-composer} STUDIO_HOST=$${STUDIO_HOST:-127.0.0.1} PORT=$(PORT) exec $(BIN)/gunicorn wsgi:app
+
+test: $(DEV_READY) ## run the tests that need nothing but Python, with the coverage gate
+	$(BIN)/python -m pytest -m "not gradio" --cov --cov-report=term --cov-report=json:.coverage.json
+	$(BIN)/python tools/coverage_gate.py .coverage.json
+
+test-gradio: $(DEV_READY) ## run the tests against real Gradio servers (needs ffmpeg; makes their environments once)
+	$(BIN)/python tests/real/environments.py
+	$(BIN)/python -m pytest -m gradio
+
+check: $(DEV_READY) ## lint and type-check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(DEV_READY) ## put the code into its layout
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(DEV_READY) ## measure side by side, and print medians and ratios
+	$(BIN)/python -m bench
+
+docs: $(RUN_READY) ## write the generated pages of docs/
+	$(BIN)/python -m tools.docs
+
+lock: $(DEV_READY) ## pin the dependencies of pyproject.toml, with hashes, for Python 3.11 and later
+	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make lock" pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make lock" --group dev pyproject.toml -o requirements-dev.txt
+
+clean: ## remove what make made
+	rm -rf $(VENV) .coverage .coverage.json .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(BIN)/studio:
+	@$(PYTHON) -c 'import sys; sys.exit("Studio needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s/bin/python" -m app.cli "$$@"\n' "$(CURDIR)" "$(CURDIR)/$(VENV)" > $@
+	@chmod +x $@
+
+$(RUN_READY): requirements.txt | $(BIN)/studio
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(DEV_READY): requirements-dev.txt | $(RUN_READY)
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
