@@ -21,7 +21,6 @@ except SettingsError as error:
     sys.exit(f"These settings cannot be used:\n{error}")
 
 logs.configure(_settings)
-logging.captureWarnings(capture=True)
 
 
 class _Logger(glogging.Logger):  # type: ignore[misc]  # gunicorn has no types
@@ -31,6 +30,7 @@ class _Logger(glogging.Logger):  # type: ignore[misc]  # gunicorn has no types
         super().setup(cfg)
         self.error_log.handlers.clear()
         self.error_log.propagate = True
+        logging.captureWarnings(capture=True)
 
 
 # Threads beyond the generations: for `/health`, for refusing what is too much, and for

@@ -8,10 +8,12 @@ context variables (the request id) stands on each line of a request.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -67,10 +69,12 @@ class _Stdout(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            sys.stdout.write(self.format(record) + "\n")
+            line = self.format(record)
+        except Exception:  # noqa: BLE001 - a line that fails must not fail the work, nor be shown as it is
+            line = json.dumps({"event": "a log line could not be written", "level": "error", "logger": record.name})
+        with suppress(OSError, ValueError):  # stdout is closed: nobody listens
+            sys.stdout.write(line + "\n")
             sys.stdout.flush()
-        except Exception:  # noqa: BLE001 - as all of logging's handlers: a line that fails must not fail the work
-            self.handleError(record)
 
 
 def configure(settings: Settings) -> None:

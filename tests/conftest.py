@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 import pytest
-from fakes import FakeEngine
+from fakes import FakeEngine, MakeClient
 from flask.testing import FlaskClient
 
 from app import create_app
 from app.engines.engine import Engine
 from app.settings import Settings
-
-MakeClient = Callable[..., FlaskClient]
 
 
 @pytest.fixture(autouse=True)

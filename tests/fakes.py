@@ -6,6 +6,8 @@ import array
 import math
 from collections.abc import Callable
 
+from flask.testing import FlaskClient
+
 from app.audio import Audio, encode_pcm16
 from app.engines.engine import Brief, Report, Take, ignore
 from app.retry import Deadline, RetryPolicy
@@ -22,6 +24,10 @@ TONE = tone()
 
 Outcome = Audio | BaseException
 """What one attempt comes to: the audio it returns or the exception it raises."""
+
+
+MakeClient = Callable[..., FlaskClient]
+"""The fixture `make_client`: takes an engine (or None) and settings by the names of their variables."""
 
 
 class FakeClock:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import MakeClient
-from fakes import TONE, FakeEngine
+from fakes import TONE, FakeEngine, MakeClient
 from flask import Flask, abort
 from flask.testing import FlaskClient
 from werkzeug.exceptions import HTTPException, default_exceptions

@@ -8,8 +8,7 @@ import re
 from collections.abc import Mapping
 
 import pytest
-from conftest import MakeClient
-from fakes import TONE, FakeEngine, tone
+from fakes import TONE, FakeEngine, MakeClient, tone
 from flask.testing import FlaskClient
 
 from app import audio

@@ -7,8 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import MakeClient
-from fakes import FakeEngine
+from fakes import FakeEngine, MakeClient
 from flask import Flask
 from flask.testing import FlaskClient
 

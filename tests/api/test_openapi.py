@@ -1,0 +1,218 @@
+"""The description is complete and true, and its page works without anybody else's server."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import urljoin
+
+import pytest
+import schemathesis
+from fakes import FakeEngine, MakeClient
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from schemathesis import checks
+from schemathesis.specs.openapi import checks as openapi_checks
+
+from app import create_app
+from app.errors import EngineError, catalogue
+from app.settings import Settings
+from app.web.problems import MEDIA_TYPE
+
+PRIVATE = {
+    "/docs",
+    "/docs/",
+    "/docs/openapi.json",
+    "/docs/errors",
+    "/docs/swagger/<path:name>",
+    "/docs/static/<path:filename>",
+}
+"""Routes that are no part of the API: they describe it."""
+
+
+@pytest.fixture
+def description(client: FlaskClient) -> dict[str, Any]:
+    response = client.get("/docs/openapi.json")
+    assert response.content_type == "application/json"
+    document: dict[str, Any] = json.loads(response.data)
+    return document
+
+
+def test_every_route_is_described_or_private(client: FlaskClient, description: dict[str, Any]) -> None:
+    routes = {rule.rule for rule in client.application.url_map.iter_rules()}
+
+    assert routes == set(description["paths"]) | PRIVATE
+
+
+def test_it_is_openapi_3_1_and_says_what_this_is(description: dict[str, Any]) -> None:
+    assert description["openapi"].startswith("3.1")
+    assert description["info"]["title"] == "Studio"
+    assert description["info"]["version"]
+    assert all(
+        operation["summary"] and operation["description"]
+        for path in description["paths"].values()
+        for operation in path.values()
+    )
+
+
+def test_every_failure_is_described_as_a_problem(description: dict[str, Any]) -> None:
+    for path in description["paths"].values():
+        for operation in path.values():
+            for status, response in operation["responses"].items():
+                if int(status) >= 400:
+                    assert response["content"] == {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+def test_the_described_statuses_are_the_produced_ones(make_client: MakeClient, description: dict[str, Any]) -> None:
+    def generate(client: FlaskClient, **arguments: Any) -> int:
+        return client.post("/studio-generate", **{"json": {"prompt": "rain"}, **arguments}).status_code
+
+    produced: set[int] = set()
+    full = FakeEngine(while_working=lambda: produced.add(generate(busy)))
+    busy = make_client(full, STUDIO_MAX_ACTIVE=1)
+    client = make_client(FakeEngine())
+    produced.add(generate(busy))
+    produced |= {generate(make_client(FakeEngine(row()))) for row in catalogue() if issubclass(row, EngineError)}
+    produced |= {
+        generate(client, json={}),
+        generate(client, json=None, data="rain"),
+        generate(client, json={"prompt": "x" * 70_000}),
+        generate(make_client(FakeEngine(RuntimeError()))),
+        generate(make_client(None)),
+    }
+
+    assert {int(status) for status in description["paths"]["/studio-generate"]["post"]["responses"]} == produced
+    assert set(description["paths"]["/health"]["get"]["responses"]) == {"200", "500"}
+    assert set(description["paths"]["/ready"]["get"]["responses"]) == {"200", "500", "503"}
+
+
+def test_the_described_headers_of_a_clip_are_the_sent_ones(client: FlaskClient, description: dict[str, Any]) -> None:
+    sent = client.post("/studio-generate", json={"prompt": "rain"}).headers
+    described = description["paths"]["/studio-generate"]["post"]["responses"]["200"]["headers"]
+
+    assert set(described) <= set(sent.keys())
+    assert {name for name, _ in sent if name.startswith("Studio-")} <= set(described)
+
+
+def test_the_body_is_described_by_the_model_that_checks_it(description: dict[str, Any]) -> None:
+    body = description["paths"]["/studio-generate"]["post"]["requestBody"]
+    fields = description["components"]["schemas"]["GenerateRequest"]
+
+    assert body["required"] is True
+    assert body["content"] == {"application/json": {"schema": {"$ref": "#/components/schemas/GenerateRequest"}}}
+    assert fields["required"] == ["prompt"]
+    assert fields["additionalProperties"] is False
+    assert (fields["properties"]["duration"]["minimum"], fields["properties"]["duration"]["maximum"]) == (5, 30)
+    assert all(field["description"] for field in fields["properties"].values())
+
+
+def test_nothing_of_the_library_that_is_not_ours_is_described(description: dict[str, Any]) -> None:
+    assert set(description["components"]["schemas"]) == {
+        "GenerateRequest",
+        "Health",
+        "Readiness",
+        "Problem",
+        "FieldProblem",
+    }
+
+
+# ---------------------------------------------------------------------- the pages
+
+
+class Links(HTMLParser):
+    """Collects what a page loads and links to, and the anchors it has."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.anchors: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name in ("src", "href") and value:
+                self.addresses.append(value)
+            elif name == "id" and value:
+                self.anchors.append(value)
+
+
+@pytest.mark.parametrize("path", ["/docs/", "/docs/errors"])
+def test_all_that_a_page_loads_is_served_from_here(client: FlaskClient, path: str) -> None:
+    addresses = [each for each in Links(client.get(path).text).addresses if not each.startswith("#")]
+
+    assert addresses
+    for address in addresses:
+        assert not re.match(r"(\w+:)?//", address)
+        assert client.get(urljoin(path, address), buffered=True).status_code == 200
+
+
+def test_swagger_ui_loads_the_description_and_no_badge(client: FlaskClient) -> None:
+    page = client.get("/docs/").text
+    script = client.get("/docs/static/swagger-page.js", buffered=True)
+
+    assert '<div id="swagger-ui">' in page
+    assert "<script>" not in page
+    assert script.mimetype == "text/javascript"
+    assert 'url: "openapi.json"' in script.text
+    assert "validatorUrl: null" in script.text
+
+
+def test_the_files_of_swagger_ui_may_be_kept(client: FlaskClient) -> None:
+    response = client.get("/docs/swagger/js/swagger-ui-bundle.js", buffered=True)
+
+    assert "max-age=86400" in response.headers["Cache-Control"]
+    again = client.get(
+        "/docs/swagger/js/swagger-ui-bundle.js", headers={"If-None-Match": response.headers["ETag"]}, buffered=True
+    )
+    assert again.status_code == 304
+
+
+def test_the_catalogue_has_an_anchor_for_every_code(client: FlaskClient) -> None:
+    page = client.get("/docs/errors").text
+
+    assert Links(page).anchors == [row.code() for row in catalogue()]
+    assert "<code>Retry-After</code>" in page
+
+
+# ---------------------------------------------------------------------- anything the description allows
+
+
+@pytest.fixture(scope="module")
+def described_service() -> schemathesis.BaseSchema:
+    app = create_app(Settings(), engine=FakeEngine())
+    return schemathesis.openapi.from_wsgi("/docs/openapi.json", app)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "mode"),
+    [
+        ("POST", "/studio-generate", schemathesis.GenerationMode.POSITIVE),
+        ("POST", "/studio-generate", schemathesis.GenerationMode.NEGATIVE),
+        ("GET", "/health", schemathesis.GenerationMode.POSITIVE),
+        ("GET", "/ready", schemathesis.GenerationMode.POSITIVE),
+    ],
+)
+def test_what_is_described_is_what_is_answered(
+    described_service: schemathesis.BaseSchema, method: str, path: str, mode: schemathesis.GenerationMode
+) -> None:
+    """Both for requests that the description allows and for those that it forbids.
+
+    Not asked for: that every forbidden value is refused. `"12"` for 12 is accepted on purpose.
+    """
+
+    @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(case=described_service[path][method].as_strategy(generation_mode=mode))
+    def holds(case: schemathesis.Case[Any]) -> None:
+        case.call_and_validate(
+            checks=[
+                openapi_checks.status_code_conformance,
+                openapi_checks.content_type_conformance,
+                openapi_checks.response_schema_conformance,
+                openapi_checks.response_headers_conformance,
+                checks.not_a_server_error,
+            ]
+        )
+
+    holds()

@@ -1,0 +1,144 @@
+"""Who may import whom. The rules are data; the syntax trees are walked, nothing is imported."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[2]
+MODULES: Final = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted((ROOT / "app").rglob("*.py"))
+}
+
+LAYERS: Final = (
+    ("app.errors", "app.settings"),
+    ("app.retry", "app.audio", "app.logs"),
+    ("app.engines",),
+    ("app.studio",),
+    ("app.web", "app.cli"),
+    ("app",),
+)
+"""From the ground up; a module may import those below its layer, and its own."""
+
+ONLY_IMPORTED_BY: Final = {
+    "flask": ("app", "app.web"),
+    "flask_openapi3": ("app", "app.web"),
+    "flask_openapi3_swagger": ("app.web",),
+    "werkzeug": ("app.web",),
+    "requests": ("app.engines.huggingface.transport",),
+    "urllib3": ("app.engines.huggingface.transport",),
+    "numpy": ("app.engines.composer",),
+    "soundfile": ("app.audio",),
+    "pydantic_settings": ("app.settings",),
+    "tenacity": ("app.retry",),
+    "gunicorn": (),
+}
+"""Libraries with one home each, so that exchanging one is an edit in one place."""
+
+IMPORTED_LATE: Final = ("soundfile", "flask", "flask_openapi3")
+"""Libraries that a module outside `web` imports inside its functions only: they are heavy."""
+
+
+def tree(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+def imports(module: str) -> Iterator[tuple[str, bool]]:
+    """Yield each name that the module imports, and whether it does so as soon as it is imported itself."""
+    root = tree(module)
+    late = {
+        id(inner)
+        for node in ast.walk(root)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or _is_for_types(node)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(root):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, id(node) not in late
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative imports hide where a name comes from"
+            yield node.module or "", id(node) not in late
+            for alias in node.names:
+                if f"{node.module}.{alias.name}" in MODULES:
+                    yield f"{node.module}.{alias.name}", id(node) not in late
+
+
+def _is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def is_within(module: str, package: str) -> bool:
+    """Tell whether the module is the package or a part of it; `app` itself stands for `app/__init__.py` alone."""
+    return module == package or (package != "app" and module.startswith(f"{package}."))
+
+
+def layer(module: str) -> int:
+    found = [height for height, names in enumerate(LAYERS) if any(is_within(module, name) for name in names)]
+    assert found, f"{module} belongs to no layer; add it to LAYERS"
+    return found[0]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_run_one_way(module: str) -> None:
+    for imported, _ in imports(module):
+        if imported in MODULES and imported != "app":
+            assert layer(imported) <= layer(module), f"{module} imports {imported}, which is built on it"
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("app.engines.")])
+def test_an_engine_does_not_know_the_others(module: str) -> None:
+    own = ".".join(module.split(".")[:3])
+    for imported, _ in imports(module):
+        if imported.startswith("app.engines.") and imported != "app.engines.engine":
+            assert is_within(imported, own), f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_library_has_one_home(module: str) -> None:
+    for imported, _ in imports(module):
+        homes = ONLY_IMPORTED_BY.get(imported.split(".")[0])
+        assert homes is None or any(is_within(module, home) for home in homes), f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if not is_within(module, "app.web")])
+def test_heavy_libraries_are_imported_where_they_are_used(module: str) -> None:
+    for imported, at_once in imports(module):
+        assert not (at_once and imported.split(".")[0] in IMPORTED_LATE), f"{module} imports {imported} at once"
+
+
+def test_settings_and_errors_are_leaves() -> None:
+    for module in ("app.settings", "app.errors"):
+        assert not [imported for imported, _ in imports(module) if imported.startswith("app")]
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module != "app.settings"])
+def test_only_the_settings_read_the_environment(module: str) -> None:
+    for node in ast.walk(tree(module)):
+        name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+        assert name not in ("environ", "getenv", "environb"), f"{module} reads the environment"
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module != "app.cli"])
+def test_nothing_is_printed(module: str) -> None:
+    calls = [node.func for node in ast.walk(tree(module)) if isinstance(node, ast.Call)]
+
+    assert not [call for call in calls if isinstance(call, ast.Name) and call.id == "print"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_exception_is_caught_without_naming_it(module: str) -> None:
+    handlers = [node for node in ast.walk(tree(module)) if isinstance(node, ast.ExceptHandler)]
+
+    assert all(handler.type is not None for handler in handlers)
+
+
+def test_the_rules_are_about_modules_that_exist() -> None:
+    homes = {home for homes in ONLY_IMPORTED_BY.values() for home in homes}
+
+    assert homes <= set(MODULES)

@@ -1,0 +1,250 @@
+"""Attempts, deadlines and waits, on a clock that moves only when somebody sleeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+import pytest
+from fakes import FakeClock
+
+from app.errors import EngineError, PromptRefused, UpstreamError, UpstreamTimeout, UpstreamUnavailable
+from app.retry import (
+    JITTER,
+    SHORTEST_ATTEMPT_S,
+    Deadline,
+    FailedAttempt,
+    RetryPolicy,
+    _error_of,
+    retry_after_s,
+    run_attempts,
+)
+
+POLICY = RetryPolicy(attempts=3, timeout_s=60.0, backoff_s=2.0)
+
+
+class Runner:
+    """Runs attempts that come to the given outcomes, and remembers what was told."""
+
+    def __init__(self, *outcomes: str | BaseException, takes_s: float = 0.0) -> None:
+        self.clock = FakeClock()
+        self.failed: list[FailedAttempt] = []
+        self.limits_s: list[float] = []
+        self._outcomes = list(outcomes)
+        self._takes_s = takes_s
+
+    def attempt(self, number: int, deadline: Deadline) -> str:
+        assert number == len(self.limits_s) + 1
+        self.limits_s.append(deadline.remaining_s())
+        self.clock.now_s += self._takes_s
+        outcome = self._outcomes.pop(0)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    def run(
+        self, policy: RetryPolicy = POLICY, *, deadline_s: float = 125.0, jitter: Callable[[], float] = lambda: 0.0
+    ) -> str:
+        return run_attempts(
+            self.attempt,
+            policy=policy,
+            deadline=Deadline.after(deadline_s, clock=self.clock),
+            on_failure=self.failed.append,
+            sleep=self.clock.sleep,
+            jitter=jitter,
+        )
+
+
+# ---------------------------------------------------------------------- deadlines
+
+
+def test_a_deadline_runs_out() -> None:
+    clock = FakeClock()
+    deadline = Deadline.after(10, clock=clock)
+
+    assert (deadline.remaining_s(), deadline.expired) == (10, False)
+    clock.sleep(9)
+    assert (deadline.remaining_s(), deadline.expired) == (1, False)
+    clock.sleep(1)
+    assert (deadline.remaining_s(), deadline.expired) == (0, True)
+    clock.sleep(1)
+    assert (deadline.remaining_s(), deadline.expired) == (0, True)
+
+
+def test_a_deadline_within_another_is_never_later() -> None:
+    deadline = Deadline.after(10, clock=FakeClock())
+
+    assert deadline.within(4).remaining_s() == 4
+    assert deadline.within(40).remaining_s() == 10
+
+
+# ---------------------------------------------------------------------- attempts
+
+
+def test_success_needs_one_attempt() -> None:
+    runner = Runner("music")
+
+    assert runner.run() == "music"
+    assert runner.failed == []
+    assert runner.clock.sleeps_s == []
+
+
+def test_a_failure_worth_repeating_is_repeated_after_the_backoff() -> None:
+    runner = Runner(UpstreamError("one"), UpstreamError("two"), "music")
+
+    assert runner.run() == "music"
+    assert runner.clock.sleeps_s == [2.0, 2.0]
+    assert [(each.number, each.next_wait_s) for each in runner.failed] == [(1, 2.0), (2, 2.0)]
+
+
+def test_the_backoff_is_lengthened_by_the_jitter() -> None:
+    runner = Runner(UpstreamError(), "music")
+
+    runner.run(jitter=lambda: 1.0)
+
+    assert runner.clock.sleeps_s == [2.0 * (1 + JITTER)]
+
+
+def test_the_last_error_goes_out_and_says_how_many_attempts_there_were() -> None:
+    last = UpstreamTimeout("three")
+    runner = Runner(UpstreamError("one"), UpstreamError("two"), last, takes_s=1.5)
+
+    with pytest.raises(UpstreamTimeout) as raised:
+        runner.run()
+
+    assert raised.value is last
+    assert last.attempts == 3
+    assert [(each.number, each.next_wait_s) for each in runner.failed] == [(1, 2.0), (2, 2.0), (3, None)]
+    assert [each.elapsed_s for each in runner.failed] == [1.5, 1.5, 1.5]
+
+
+@pytest.mark.parametrize("error", [PromptRefused("no"), UpstreamError("no", repeat=False)])
+def test_a_failure_not_worth_repeating_goes_out_at_once(error: EngineError) -> None:
+    runner = Runner(error)
+
+    with pytest.raises(type(error)):
+        runner.run()
+
+    assert error.attempts == 1
+    assert runner.failed == [FailedAttempt(1, error, 0.0, None)]
+    assert runner.clock.sleeps_s == []
+
+
+def test_one_attempt_may_be_all_there_is() -> None:
+    runner = Runner(UpstreamError())
+
+    with pytest.raises(UpstreamError):
+        runner.run(RetryPolicy(attempts=1, timeout_s=60, backoff_s=2))
+
+    assert runner.clock.sleeps_s == []
+
+
+def test_the_same_error_object_may_be_raised_again() -> None:
+    """An engine may keep one; its last failure must be told all the same."""
+    error = PromptRefused("no")
+    for _ in range(2):
+        runner = Runner(error)
+        with pytest.raises(PromptRefused):
+            runner.run()
+        assert len(runner.failed) == 1
+
+
+def test_what_is_no_engine_error_passes_through_untold() -> None:
+    runner = Runner(ZeroDivisionError())
+
+    with pytest.raises(ZeroDivisionError):
+        runner.run()
+
+    assert runner.failed == []
+
+
+def test_each_attempt_has_its_own_limit_within_the_deadline() -> None:
+    runner = Runner(UpstreamTimeout(), UpstreamTimeout(), takes_s=60)
+
+    with pytest.raises(UpstreamTimeout):
+        runner.run(RetryPolicy(attempts=2, timeout_s=60, backoff_s=2), deadline_s=100)
+
+    assert runner.limits_s == [60, 38]
+
+
+def test_no_wait_is_started_that_leaves_too_little_for_an_attempt() -> None:
+    runner = Runner(UpstreamTimeout("one"), takes_s=60)
+
+    with pytest.raises(UpstreamTimeout) as raised:
+        runner.run(deadline_s=60 + 2 + SHORTEST_ATTEMPT_S - 0.01)
+
+    assert raised.value.attempts == 1
+    assert runner.clock.sleeps_s == []
+
+
+def test_a_wait_the_upstream_asks_for_is_obeyed_when_it_fits() -> None:
+    runner = Runner(UpstreamUnavailable(retry_after_s=20), "music")
+
+    assert runner.run() == "music"
+    assert runner.clock.sleeps_s == [20]
+
+
+def test_a_wait_shorter_than_the_backoff_does_not_shorten_it() -> None:
+    runner = Runner(UpstreamUnavailable(retry_after_s=0.1), "music")
+
+    runner.run()
+
+    assert runner.clock.sleeps_s == [2.0]
+
+
+def test_a_wait_that_does_not_fit_sends_the_error_out_at_once() -> None:
+    error = UpstreamUnavailable(retry_after_s=300)
+    runner = Runner(error)
+
+    with pytest.raises(UpstreamUnavailable):
+        runner.run()
+
+    assert runner.clock.sleeps_s == []
+    assert error.retry_after_s == 300
+    assert error.attempts == 1
+
+
+def test_the_loop_refuses_to_judge_what_did_not_fail() -> None:
+    class Unfinished:
+        outcome = None
+
+    with pytest.raises(TypeError, match="not an engine's error"):
+        _error_of(Unfinished())  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------------- Retry-After
+
+NOW = datetime(2026, 8, 1, 12, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ({}, None),
+        ({"Retry-After": ""}, None),
+        ({"Retry-After": "120"}, 120.0),
+        ({"Retry-After": " 120 "}, 120.0),
+        ({"Retry-After": "0"}, 0.0),
+        ({"Retry-After": "1.5"}, 1.5),
+        ({"Retry-After": "-1"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "1e3"}, None),
+        ({"Retry-After": "9" * 30}, None),
+        ({"Retry-After": "Sat, 01 Aug 2026 12:00:30 GMT"}, 30.0),
+        ({"Retry-After": "Sat, 01 Aug 2026 12:00:30"}, 30.0),
+        ({"Retry-After": "Sat, 01 Aug 2026 14:00:30 +0200"}, 30.0),
+        ({"Retry-After": "Sat, 01 Aug 2026 11:00:00 GMT"}, 0.0),
+        ({"RateLimit": '"api";r=0;t=55'}, 55.0),
+        ({"RateLimit": '"api"; r = 0; t = 55'}, 55.0),
+        ({"RateLimit": '"api";r=3;t=55'}, None),
+        ({"RateLimit": '"api";r=0'}, None),
+        ({"RateLimit": "nonsense"}, None),
+        ({"Retry-After": "7", "RateLimit": '"api";r=0;t=55'}, 7.0),
+    ],
+)
+def test_headers_say_how_long_to_wait(headers: Mapping[str, str], wait_s: float | None) -> None:
+    assert retry_after_s(headers, now=NOW) == wait_s
+
+
+def test_a_date_counts_from_now() -> None:
+    assert retry_after_s({"Retry-After": "Mon, 01 Jan 2001 00:00:00 GMT"}) == 0.0
