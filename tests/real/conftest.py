@@ -1,0 +1,25 @@
+"""Servers for the tests of this folder; all of it starts only when a test asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from real.environments import GRADIO, NotPrepared, gradio_python
+from real.gradio_servers import Gradio
+
+
+@pytest.fixture(scope="session", params=GRADIO)
+def gradio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gradio]:
+    """Return one version of Gradio; its servers live as long as tests of this version run."""
+    version = str(request.param)
+    try:
+        gradio_python(version)
+    except NotPrepared as error:
+        pytest.fail(f"no environment for Gradio {version}: {error}", pytrace=False)
+    servers = Gradio(version, tmp_path_factory.mktemp(f"gradio-{version}"))
+    try:
+        servers.start()
+        yield servers
+    finally:
+        servers.stop()
