@@ -14,7 +14,7 @@ from typing import Final, NoReturn, TypeVar, get_type_hints
 from flask import request
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, ValidationError
-from werkzeug.exceptions import ClientDisconnected
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.errors import FieldError, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 from app.web.schemas import field_errors
@@ -55,7 +55,9 @@ def read_json(model: type[Model]) -> Model:
         raise UnsupportedMediaType("The body must not be compressed.")
     try:
         content = request.get_data(cache=False)
-    except ClientDisconnected:  # also when the chunks of a body do not add up
+    except RequestEntityTooLarge:
+        raise PayloadTooLarge from None
+    except Exception:  # noqa: BLE001 - each server has its own exceptions for a body that breaks off
         raise _unusable("could not be read to its end") from None
     if len(content) > MAX_BODY_BYTES:
         raise PayloadTooLarge

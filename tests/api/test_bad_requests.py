@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import pytest
 from fakes import FakeEngine
@@ -226,26 +227,45 @@ def test_a_body_at_the_limit_is_read(client: FlaskClient, declared: bool) -> Non
     assert response.status_code == 200
 
 
-class BrokenStream:
-    """A body whose chunks do not add up, as the server reports it."""
+class BrokenStream(io.BytesIO):
+    """A body whose chunks do not add up, as a server reports it in its own words."""
 
-    def read(self, size: int = -1) -> bytes:
-        raise OSError("Invalid chunk size: 'zz'")
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
 
-    readinto = readline = read
+    def read(self, size: int | None = -1) -> bytes:
+        raise self._error
 
-    def __iter__(self) -> Iterator[bytes]:
-        raise OSError
+    def readinto(self, buffer: object) -> int:
+        raise self._error
 
 
-def test_a_body_that_breaks_off_is_refused(client: FlaskClient) -> None:
+@pytest.mark.parametrize("error", [OSError("reset"), ValueError("closed"), RuntimeError("Invalid chunk size: 'zz'")])
+def test_a_body_that_breaks_off_is_refused(client: FlaskClient, error: Exception) -> None:
     response = client.post(
         "/studio-generate",
         content_type="application/json",
-        environ_overrides={"wsgi.input": BrokenStream(), "wsgi.input_terminated": True},
+        environ_overrides={"wsgi.input": BrokenStream(error), "wsgi.input_terminated": True},
     )
 
     assert field_errors(response) == {"body": "could not be read to its end"}
+
+
+@pytest.mark.parametrize(("path", "status"), [("/studio-generate", 413), ("/nowhere", 404), ("/health", 405)])
+def test_a_refused_caller_is_heard_out_up_to_a_limit(client: FlaskClient, path: str, status: int) -> None:
+    """Otherwise the connection is reset under a caller who still sends, and the answer is lost."""
+    for length, unheard in ((3_000_000, 0), (20_000_000, 11_000_000)):
+        stream = io.BytesIO(b" " * length)
+        response = client.post(
+            path,
+            content_type="application/json",
+            environ_overrides={"wsgi.input": stream, "wsgi.input_terminated": True, "CONTENT_LENGTH": str(length)},
+        )
+
+        assert response.status_code == status
+        left = len(stream.read())
+        assert left == 0 if unheard == 0 else left > unheard
 
 
 def test_a_body_shorter_than_declared_is_refused(client: FlaskClient) -> None:

@@ -1,0 +1,340 @@
+"""Real gunicorn, as in production: `gunicorn wsgi:app` in the project's folder, and nothing mocked but the engine."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from app import audio
+from app.web.body import MAX_BODY_BYTES
+
+pytestmark = pytest.mark.real
+
+ROOT: Final = Path(__file__).parents[2]
+START_LIMIT_S: Final = 30.0
+ANSWER_LIMIT_S: Final = 60.0
+JSON: Final = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    content: bytes
+    elapsed_s: float
+
+
+class Server:
+    """A gunicorn of our own, with what it writes."""
+
+    def __init__(self, folder: Path, app: str, options: tuple[str, ...], environment: dict[str, str]) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port: int = probe.getsockname()[1]
+        self._stdout, self._stderr = folder / "stdout", folder / "stderr"
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("STUDIO_", "HF_", "COV_"))}
+        paths = os.pathsep.join([str(ROOT / "tests"), str(ROOT / "tests" / "real")])
+        settings = {"PORT": str(self.port), "STUDIO_HOST": "127.0.0.1", "PYTHONPATH": paths, **environment}
+        with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", *options, app],
+                cwd=ROOT,
+                env={**clean, **settings},
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+
+    @property
+    def stderr(self) -> str:
+        return self._stderr.read_text(encoding="utf-8")
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """What it wrote to stdout; every line must be JSON."""
+        return [json.loads(line) for line in self._stdout.read_text(encoding="utf-8").splitlines()]
+
+    def wait_until_up(self) -> None:
+        give_up_at = time.monotonic() + START_LIMIT_S
+        while time.monotonic() < give_up_at:
+            try:
+                self.request("GET", "/health")
+            except OSError:
+                assert self.process.poll() is None, self.stderr + self._stdout.read_text(encoding="utf-8")
+                time.sleep(0.05)
+            else:
+                return
+        pytest.fail("gunicorn did not start")
+
+    def request(
+        self, method: str, path: str, *, body: bytes | Iterator[bytes] | None = None, headers: dict[str, str] = JSON
+    ) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_LIMIT_S)
+        started_s = time.monotonic()
+        try:
+            connection.request(method, path, body=body, headers=headers)
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read(), time.monotonic() - started_s)
+        finally:
+            connection.close()
+
+    def generate(self, **fields: object) -> Answer:
+        return self.request("POST", "/studio-generate", body=json.dumps({"prompt": "rain", **fields}).encode())
+
+    def raw(self, content: bytes) -> bytes:
+        """Send these bytes and return all that comes back."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            connection.sendall(content)
+            connection.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+    def stop(self) -> float:
+        """Ask it to end and return how many seconds that took."""
+        started_s = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=40)
+        return time.monotonic() - started_s
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(timeout=10)
+
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Start servers: options of gunicorn, the seconds the engine takes, and settings by name."""
+    servers: list[Server] = []
+
+    def start(*options: str, takes_s: float | None = 0.0, **environment: str) -> Server:
+        app = "wsgi:app" if takes_s is None else "slow_service:app"
+        folder = tmp_path / str(len(servers))
+        folder.mkdir()
+        server = Server(folder, app, options, {"TEST_ENGINE_TAKES_S": str(takes_s), **environment})
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Return a server that answers at once and is shared by the tests that leave it as it is."""
+    shared = Server(tmp_path_factory.mktemp("shared"), "slow_service:app", (), {"TEST_ENGINE_TAKES_S": "0"})
+    try:
+        shared.wait_until_up()
+        yield shared
+    finally:
+        shared.kill()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(max_workers=64) as executor:
+        yield executor
+
+
+def busy(server: Server, pool: ThreadPoolExecutor, count: int) -> list[Future[Answer]]:
+    """Start generations and return when all of them have left the client."""
+    barrier = threading.Barrier(count + 1)
+
+    def generate() -> Answer:
+        barrier.wait(timeout=10)
+        return server.generate()
+
+    running = [pool.submit(generate) for _ in range(count)]
+    barrier.wait(timeout=10)
+    time.sleep(0.5)
+    return running
+
+
+def test_a_piece_of_the_composer_comes_over_the_wire(serve: Serve) -> None:
+    server = serve(takes_s=None, STUDIO_ENGINE="composer")
+    server.wait_until_up()
+
+    answer = server.generate(duration=5, seed=7)
+
+    assert answer.status == 200, answer.content
+    assert answer.headers["Content-Type"] == "audio/wav"
+    assert int(answer.headers["Content-Length"]) == len(answer.content)
+    assert audio.prove(answer.content).duration_s == pytest.approx(5, abs=1)
+    assert answer.headers["Studio-Seed"] == "7"
+
+
+def test_health_answers_while_every_place_is_taken(serve: Serve, pool: ThreadPoolExecutor) -> None:
+    places = 16
+    server = serve(takes_s=4.0, STUDIO_MAX_ACTIVE=str(places))
+    server.wait_until_up()
+    running = busy(server, pool, places)
+
+    health_s = [server.request("GET", "/health").elapsed_s for _ in range(30)]
+    refused = server.generate()
+
+    assert not any(each.done() for each in running), "the places were free already"
+    assert statistics.median(health_s) < 0.1
+    assert max(health_s) < 1.0
+    assert refused.status == 503
+    assert json.loads(refused.content)["code"] == "overloaded"
+    assert refused.elapsed_s < 1.0
+    assert [each.result().status for each in running] == [200] * places
+
+
+def test_a_running_generation_may_finish_when_the_server_is_asked_to_stop(
+    serve: Serve, pool: ThreadPoolExecutor
+) -> None:
+    server = serve(takes_s=2.0)
+    server.wait_until_up()
+    (running,) = busy(server, pool, 1)
+
+    stopped_s = server.stop()
+
+    answer = running.result()
+    assert answer.status == 200
+    assert audio.sniff(answer.content) == "wav"
+    assert stopped_s < 8
+    assert server.process.returncode == 0
+
+
+def test_the_server_ends_in_time_whatever_still_runs(serve: Serve, pool: ThreadPoolExecutor) -> None:
+    server = serve("--graceful-timeout", "1", takes_s=20.0)
+    server.wait_until_up()
+    (running,) = busy(server, pool, 1)
+
+    assert server.stop() < 8
+    with pytest.raises((OSError, http.client.HTTPException)):
+        running.result()
+
+
+def test_a_generation_may_take_longer_than_the_servers_timeout(serve: Serve) -> None:
+    """The timeout is about the worker's main loop, which turns while threads wait."""
+    server = serve("--timeout", "2", takes_s=5.0)
+    server.wait_until_up()
+
+    assert server.generate().status == 200
+    assert not any("WORKER TIMEOUT" in line["event"] for line in server.log)
+
+
+def test_settings_that_cannot_be_used_end_the_start_with_their_names(serve: Serve) -> None:
+    server = serve(takes_s=None, HF_TIMEOUT_S="abc", STUDIO_DEADLIN_S="60", HF_TOKEN="hf_with a space")
+
+    assert server.process.wait(timeout=START_LIMIT_S) == 1
+    lines = server.stderr.splitlines()
+    assert lines[0] == "These settings cannot be used:"
+    assert {line.split(":")[0] for line in lines[1:]} == {"HF_TIMEOUT_S", "STUDIO_DEADLIN_S", "HF_TOKEN"}
+    assert "hf_with" not in server.stderr
+    assert server.log == []
+
+
+def test_other_servers_are_told_about_settings_too() -> None:
+    started = subprocess.run(
+        [sys.executable, "-c", "import wsgi"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "PORT": "http"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=START_LIMIT_S,
+    )
+
+    assert started.returncode == 1
+    assert started.stderr.startswith("These settings cannot be used:\nPORT: ")
+    assert "Traceback" not in started.stderr
+
+
+def test_every_line_of_the_log_is_json_and_nothing_else_is_written(serve: Serve) -> None:
+    server = serve(takes_s=0.0)
+    server.wait_until_up()
+    server.generate()
+    server.request("GET", "/nowhere?token=secret")
+    server.raw(b"NOT HTTP\r\n\r\n")
+    server.stop()
+
+    events = [line["event"] for line in server.log]
+    assert any(event.startswith("Starting gunicorn") for event in events)
+    assert events.count("request") >= 3
+    assert all({"timestamp", "level", "logger", "event"} <= set(line) for line in server.log)
+    assert not any("secret" in str(line) or "rain" in str(line) for line in server.log)
+    assert server.stderr == ""
+
+
+def test_an_answer_and_its_log_lines_carry_the_same_id(serve: Serve) -> None:
+    server = serve(takes_s=0.0)
+    server.wait_until_up()
+
+    server.request("POST", "/studio-generate", body=b'{"prompt": "rain"}', headers={**JSON, "X-Request-ID": "my-id.1"})
+    server.stop()
+
+    assert [line["event"] for line in server.log if line.get("request_id") == "my-id.1"] == [
+        "attempt succeeded",
+        "decoded audio",
+        "request",
+    ]
+
+
+@pytest.mark.parametrize("length", [MAX_BODY_BYTES + 1, 2_000_000])
+def test_a_body_in_chunks_beyond_the_limit_is_refused(server: Server, length: int) -> None:
+    answer = server.request("POST", "/studio-generate", body=iter([b'{"prompt": "rain"}', b" " * length]))
+
+    assert answer.status == 413
+    assert json.loads(answer.content)["code"] == "payload-too-large"
+
+
+def test_a_large_body_that_declares_its_length_is_refused(server: Server) -> None:
+    answer = server.request("POST", "/studio-generate", body=b" " * 5_000_000)
+
+    assert answer.status == 413
+    assert answer.elapsed_s < 3
+
+
+def test_a_body_in_chunks_is_read(server: Server) -> None:
+    assert server.request("POST", "/studio-generate", body=iter([b'{"prompt":', b' "rain"}'])).status == 200
+
+
+def test_broken_chunks_are_the_callers_mistake(server: Server) -> None:
+    answer = server.raw(
+        b"POST /studio-generate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\nzz\r\n{}\r\n0\r\n\r\n"
+    )
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"could not be read to its end" in answer
+
+
+@pytest.mark.parametrize("host", ["", "a b", "[::1", "x:99999999", "studio.onrender.com", "é"])
+def test_no_host_header_breaks_the_service(server: Server, host: str) -> None:
+    answer = server.raw(f"GET /health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+
+    assert answer.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 400 "))
+
+
+def test_all_on_the_documentations_page_is_served(server: Server) -> None:
+    for path in (
+        "/docs/",
+        "/docs/openapi.json",
+        "/docs/errors",
+        "/docs/static/swagger-page.js",
+        "/docs/static/errors.css",
+        "/docs/swagger/js/swagger-ui-bundle.js",
+        "/docs/swagger/css/swagger-ui.css",
+        "/docs/swagger/images/swagger.svg",
+    ):
+        assert server.request("GET", path).status == 200, path
