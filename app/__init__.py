@@ -46,7 +46,6 @@ def create_app(
     app = OpenAPI(
         __name__,
         info=Info(title="Studio", version=VERSION, summary=docs.SUMMARY, description=docs.DESCRIPTION),
-        security_schemes={},
         static_folder=None,
         doc_ui=False,
         **problems.DOCUMENTATION,
