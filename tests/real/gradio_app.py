@@ -14,8 +14,9 @@ because importing Gradio takes seconds and a door does not:
     mortal    a small application that can be killed, and is started again soon after
 
 `SYSTEM=spaces` with `SPACE_ID` and its kin in the environment makes all of it behave like a
-Space. `INPUTS_LOG` names a file that gets one line of JSON for every call. The process ends
-when its standard input does, so it cannot outlive the tests that started it.
+Space, and `GRADIO_SSR_MODE=True` puts Node in front of it, as there. `INPUTS_LOG` names a file
+that gets one line of JSON for every call. The process and all that it started end when its
+standard input does, so they cannot outlive the tests.
 """
 
 import base64
@@ -290,7 +291,7 @@ def slow_generator(prompt):
 def progress_fn(prompt, progress=gr.Progress()):  # noqa: B008 - Gradio finds its progress bar by this default
     for share, text in ((0.25, "Loading the model"), (0.75, "Composing")):
         progress(share, desc=text)
-        time.sleep(0.25)
+        time.sleep(0.4)
     return clip(1.5)
 
 
@@ -342,10 +343,12 @@ def url_json(prompt):
 
 
 def err_gr(prompt):
+    record("err_gr", prompt=prompt)
     raise gr.Error(REFUSAL)
 
 
 def err_quota(prompt):
+    record("err_quota", prompt=prompt)
     try:
         raise gr.Error(QUOTA_TEXT, title="ZeroGPU quota exceeded")
     except TypeError:  # Gradio 3 and 4 have no titles
@@ -353,6 +356,7 @@ def err_quota(prompt):
 
 
 def err_value(prompt):
+    record("err_value", prompt=prompt)
     raise ValueError("boom at /srv/model.py with key hf_abcdefghijklmnop")
 
 
@@ -519,8 +523,6 @@ def interface_application():
 
 
 def launch(demo, port, max_size=None, **options):
-    if MAJOR >= 5:
-        options["ssr_mode"] = False  # it would need Node, and a second server
     demo.queue(max_size=max_size)
     demo.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True, share=False, **options)
 
@@ -536,14 +538,13 @@ def open_mounted(port):
         "/interface": interface_application(),
         "/unnamed": unnamed_application(),
     }
-    options = {"ssr_mode": False} if MAJOR >= 5 else {}
     for path, demo in applications.items():
-        app = gr.mount_gradio_app(app, demo.queue(), path=path, **options)
+        app = gr.mount_gradio_app(app, demo.queue(), path=path)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port))
     threading.Thread(target=server.run, daemon=True).start()
 
 
-PAUSE_AFTER_DEATH_S = 1.0
+PAUSE_AFTER_DEATH_S = 1.5
 """Long enough for a test to find nobody at the port."""
 
 
@@ -580,13 +581,16 @@ DOORS = {
 
 def main(arguments):
     ports = dict(argument.split("=") for argument in arguments)
+    # Node makes whatever it inherits non-blocking, so it must not inherit what is read below.
+    standard_input = os.dup(0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for door, open_door in DOORS.items():
         if door in ports:
             open_door(int(ports[door]))
             print("open:", door, ports[door], flush=True)  # noqa: T201 - for the log
-    sys.stdin.buffer.read()
+    os.read(standard_input, 1)
     shutil.rmtree(FOLDER, ignore_errors=True)
-    os._exit(0)
+    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

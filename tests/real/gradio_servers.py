@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -54,12 +55,14 @@ PLACES: Final[Mapping[PlaceName, Place]] = {
     "space": Place("space", "plain"),
 }
 
-# What Hugging Face sets in a Space; Gradio then closes the synchronous routes of queued functions.
+# What Hugging Face sets in a Space: Gradio then closes the synchronous routes of queued functions, and
+# puts a web server of its own before them (5.0 and later, where Node is found).
 _SPACE_ENVIRONMENT: Final = {
     "SYSTEM": "spaces",
     "SPACE_ID": "owner/space",
     "SPACE_HOST": "owner-space.hf.space",
     "SPACE_AUTHOR_NAME": "owner",
+    "GRADIO_SSR_MODE": "True",
 }
 
 
@@ -103,6 +106,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 env=self._environment(),
                 cwd=self._temporary,
+                start_new_session=True,
             )
 
     def _environment(self) -> dict[str, str]:
@@ -133,9 +137,10 @@ class Process:
         raise AssertionError(f"{url} does not answer; the end of its log:\n{self._log.read_text()[-4_000:]}")
 
     def stop(self) -> None:
+        """End the process and all that it started."""
         if self._process is None:
             return
-        self._process.kill()
+        os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(timeout=30)
         if self._process.stdin:
             self._process.stdin.close()

@@ -26,7 +26,7 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from app.engines import huggingface
-from app.engines.engine import Brief, Progress
+from app.engines.engine import Brief, Engine, Progress
 from app.retry import Deadline
 from app.settings import Settings
 
@@ -296,6 +296,14 @@ def test_a_validator_refuses_the_prompt(gradio: Gradio) -> None:
     assert problem["detail"] == "prompt too long"
 
 
+@pytest.mark.parametrize(("function", "attempts"), [("err_value", 2), ("err_gr", 1), ("err_quota", 1)])
+def test_only_what_may_pass_by_itself_is_tried_again(gradio: Gradio, function: str, attempts: int) -> None:
+    client = client_for(gradio.url("plain"), function, hf_attempts=2)
+    before = len(gradio.calls("plain", function))
+    assert_fails(generate(client), BAD[function])
+    assert len(gradio.calls("plain", function)) - before == attempts
+
+
 # ---------------------------------------------------------------------- which function
 
 URL_FORMS: Final = (
@@ -419,6 +427,15 @@ def test_every_field_reaches_its_parameter_or_the_prompt(gradio: Gradio, functio
     assert received_by(gradio, function, FULL_REQUEST) == MAPPED[function]
 
 
+def test_a_prompt_arrives_as_it_was_written(gradio: Gradio) -> None:
+    prompt = """"música" ñ 🎹 {duration} {seed} \\n %s </script> 'x'"""
+    client = client_for(gradio.url("plain"), "predict")
+    before = len(gradio.calls("plain", "predict"))
+    assert_plays(generate(client, prompt), Clip(5.0))
+    (call,) = gradio.calls("plain", "predict")[before:]
+    assert call.inputs["prompt"] == prompt
+
+
 def test_what_was_not_asked_for_keeps_the_functions_defaults(gradio: Gradio) -> None:
     received = dict(received_by(gradio, "with_parameters", {"seed": 7}))
     assert received == {
@@ -484,9 +501,9 @@ def test_a_slow_function_is_given_up_in_time_and_its_place_is_free_again(gradio:
     response, elapsed_s = timed(lambda: generate(client, "sleep 15"))
     assert_fails(response, TOO_SLOW)
     assert 1.5 < elapsed_s < 3.0
-    response, elapsed_s = timed(lambda: generate(client, "sleep 0"))
+    response, elapsed_s = timed(lambda: generate(client_for(gradio.url("plain"), function), "sleep 0"))
     assert_plays(response, Clip(1.5))
-    assert elapsed_s < 1.5
+    assert elapsed_s < 5.0
 
 
 def test_two_at_once_wait_for_each_other_and_both_succeed(gradio: Gradio) -> None:
@@ -499,6 +516,19 @@ def test_two_at_once_wait_for_each_other_and_both_succeed(gradio: Gradio) -> Non
         elapsed_s = time.monotonic() - started_s
     if gradio.major >= 4:  # Gradio 3 queues only what comes over its websocket
         assert elapsed_s >= 1.0
+
+
+def test_many_at_once_get_each_what_they_asked_for(gradio: Gradio) -> None:
+    client = client_for(gradio.url("plain"), "predict")
+    lengths = [5 + step / 2 for step in range(12)]
+
+    def ask(length: float) -> TestResponse:
+        return generate(client.application.test_client(), f"piece of {length}", duration=length)
+
+    with ThreadPoolExecutor(len(lengths)) as pool:
+        answers = [pool.submit(ask, length) for length in lengths]
+    for length, answer in zip(lengths, answers, strict=True):
+        assert_plays(answer.result(), Clip(length))
 
 
 def occupy(gradio: Gradio, place: PlaceName, prompt: str) -> str:
@@ -547,7 +577,7 @@ def test_a_job_that_waited_in_vain_is_never_started(gradio: Gradio) -> None:
     if gradio.major == 3:
         pytest.skip("Gradio 3 queues only what comes over its websocket")
     client = client_for(gradio.url("small"), "slow", hf_timeout_s=0.7)
-    prompt = "sleep 1.2 so that others wait"
+    prompt = "sleep 2 so that others wait"
     occupy(gradio, "small", prompt)
     wait_until(is_running(gradio, "small", "slow", prompt))
     assert_fails(generate(client, "in vain"), TOO_SLOW)
@@ -572,16 +602,20 @@ def test_a_server_that_dies_and_comes_back(gradio: Gradio) -> None:
 # ---------------------------------------------------------------------- progress
 
 
-def reports_of(url: str, function: str, prompt: str = PROMPT) -> list[Progress]:
+def engine_for(url: str, function: str) -> Engine:
     engine = huggingface.build(settings_for(url, function))
     assert engine is not None
+    return engine
+
+
+def reports_of(engine: Engine, prompt: str = PROMPT) -> list[Progress]:
     reports: list[Progress] = []
     engine.generate(Brief(prompt, 5.0, seed=1), deadline=Deadline.after(20), report=reports.append)
     return reports
 
 
 def test_the_functions_own_progress_is_reported(gradio: Gradio) -> None:
-    reports = reports_of(gradio.url("plain"), "progress_fn")
+    reports = reports_of(engine_for(gradio.url("plain"), "progress_fn"))
     assert reports
     if gradio.major >= 4:
         told = [(each.message, each.fraction) for each in reports]
@@ -592,9 +626,8 @@ def test_the_functions_own_progress_is_reported(gradio: Gradio) -> None:
 def test_a_tqdm_bar_is_reported_as_progress(gradio: Gradio) -> None:
     if gradio.major == 3:
         pytest.skip("Gradio 3 never answers such a function over HTTP")
-    fractions = [
-        each.fraction for each in reports_of(gradio.url("plain"), "progress_tqdm") if each.fraction is not None
-    ]
+    reports = reports_of(engine_for(gradio.url("plain"), "progress_tqdm"))
+    fractions = [each.fraction for each in reports if each.fraction is not None]
     assert len(fractions) >= 2
     assert fractions == sorted(fractions)
 
@@ -602,9 +635,9 @@ def test_a_tqdm_bar_is_reported_as_progress(gradio: Gradio) -> None:
 def test_the_position_in_the_queue_is_reported(gradio: Gradio) -> None:
     if gradio.major == 3:
         pytest.skip("Gradio 3 queues only what comes over its websocket")
-    url = gradio.url("small")
-    occupy(gradio, "small", "sleep 0.6 running")
-    wait_until(is_running(gradio, "small", "slow", "sleep 0.6 running"))
+    engine = engine_for(gradio.url("small"), "slow")
+    reports_of(engine, "sleep 0")  # finds out what answers there, which takes time that counts below
+    occupy(gradio, "small", "sleep 1 running")
+    wait_until(is_running(gradio, "small", "slow", "sleep 1 running"))
     occupy(gradio, "small", "sleep 0.1 waiting")
-    positions = [each.queue_position for each in reports_of(url, "slow", "sleep 0")]
-    assert 1 in positions
+    assert 1 in [each.queue_position for each in reports_of(engine, "sleep 0")]
