@@ -288,6 +288,13 @@ def slow_generator(prompt):
     yield "done", clip(1.5)
 
 
+def endless(prompt):
+    """Yield audio for ever, as radio-like Spaces do."""
+    while True:
+        yield clip(1.0)
+        time.sleep(0.1)
+
+
 def progress_fn(prompt, progress=gr.Progress()):  # noqa: B008 - Gradio finds its progress bar by this default
     for share, text in ((0.25, "Loading the model"), (0.75, "Composing")):
         progress(share, desc=text)
@@ -393,8 +400,8 @@ def prompt_box():
 
 PROMPT_TO_AUDIO = (
     numpy_float, numpy_stereo, path_audio, odd_path_audio, mp3_audio, flac_audio, update_audio, url_audio, none_audio,
-    silent_audio, tiny_audio, not_audio_file, gen_audio, warn_info, err_gr, err_quota, err_value, slow, progress_fn,
-    progress_tqdm, echo_headers,
+    silent_audio, tiny_audio, not_audio_file, gen_audio, warn_info, endless, err_gr, err_quota, err_value, slow,
+    progress_fn, progress_tqdm, echo_headers,
 )  # fmt: skip
 PROMPT_TO_TEXT = (b64_text, dataurl_text, big_b64, chat, url_text)
 PROMPT_TO_JSON = (json_b64, json_list, url_json)
@@ -516,7 +523,8 @@ def unnamed_application():
 
 def interface_application():
     inputs = [gr.Textbox(label="Describe the music"), gr.Slider(1, 30, value=10, label="Length (s)")]
-    return gr.Interface(make_music, inputs, gr.Audio(), title="an Interface")
+    examples = [["a waltz", 5], ["a march", 8]]  # their events touch the same components
+    return gr.Interface(make_music, inputs, gr.Audio(), title="an Interface", examples=examples, cache_examples=False)
 
 
 # ---------------------------------------------------------------------- doors

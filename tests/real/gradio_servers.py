@@ -210,6 +210,12 @@ def wait_until(condition: Callable[[], bool], *, limit_s: float = 10.0) -> None:
         time.sleep(0.02)
 
 
+def get_json(url: str) -> object:
+    """Return the JSON at a URL, past our own client."""
+    with _open(url, timeout=10) as answer:
+        return json.load(answer)
+
+
 def post_json(url: str, body: object) -> tuple[int, object]:
     """Post to a server past our own client, and return the status and the JSON of the answer."""
     request = urllib.request.Request(

@@ -21,7 +21,7 @@ from typing import Final
 import pytest
 import soundfile
 from flask.testing import FlaskClient
-from real.gradio_servers import Gradio, PlaceName, post_json, wait_until
+from real.gradio_servers import Gradio, PlaceName, get_json, post_json, wait_until
 from werkzeug.test import TestResponse
 
 from app import create_app
@@ -185,8 +185,9 @@ GOOD: Final[Mapping[str, Clip]] = {
 
 @pytest.mark.parametrize("function", functions(GOOD))
 def test_every_way_to_answer_ends_in_a_wav_that_plays(gradio: Gradio, function: str) -> None:
-    if function == "progress_tqdm" and gradio.major == 3:
-        pytest.skip("Gradio 3 never answers such a function over HTTP")
+    if function == "progress_tqdm" and gradio.major == 3:  # which never answers such a function over HTTP
+        assert_fails(generate(client_for(gradio.url("plain"), function, hf_timeout_s=1)), TOO_SLOW)
+        return
     assert_plays(generate(client_for(gradio.url("plain"), function)), GOOD[function])
 
 
@@ -347,6 +348,27 @@ def test_without_a_name_the_function_that_makes_audio_is_found(gradio: Gradio, p
     assert [call.inputs for call in received] == [{"prompt": PROMPT, "duration": 7}]
 
 
+@pytest.mark.parametrize("place", ["small", "interface"])
+def test_predict_means_the_function_that_makes_audio_where_none_has_that_name(gradio: Gradio, place: PlaceName) -> None:
+    """It is the name in every example; Gradio 6 gives an Interface its function's name instead."""
+    assert_plays(generate(client_for(f"{gradio.url(place)}/run/predict")), Clip(5.0))
+
+
+def test_a_function_kept_from_the_api_is_rejected_by_name_and_called_by_number(gradio: Gradio) -> None:
+    base = gradio.url("plain")
+    number = number_of(base, "unqueued") + 2  # it is attached two functions later
+    assert_plays(generate(client_for(base, str(number))), Clip(1.5))
+    if gradio.major < 6:  # which keeps the name of such a function
+        assert_fails(generate(client_for(base, "hidden")), REJECTED)
+
+
+def number_of(base: str, function: str) -> int:
+    config = get_json(f"{base}/config")
+    assert isinstance(config, dict)
+    names = [each["api_name"] for each in config["dependencies"]]
+    return names.index(function)
+
+
 def test_functions_without_names_are_found(gradio: Gradio) -> None:
     assert_plays(generate(client_for(gradio.url("unnamed"))), Clip(1.75))
 
@@ -504,6 +526,12 @@ def test_a_slow_function_is_given_up_in_time_and_its_place_is_free_again(gradio:
     response, elapsed_s = timed(lambda: generate(client_for(gradio.url("plain"), function), "sleep 0"))
     assert_plays(response, Clip(1.5))
     assert elapsed_s < 5.0
+
+
+def test_a_function_without_end_is_given_up_in_time(gradio: Gradio) -> None:
+    response, elapsed_s = timed(lambda: generate(client_for(gradio.url("plain"), "endless", hf_timeout_s=1.5)))
+    assert_fails(response, TOO_SLOW)
+    assert elapsed_s < 2.5
 
 
 def test_two_at_once_wait_for_each_other_and_both_succeed(gradio: Gradio) -> None:
