@@ -24,7 +24,7 @@ from app.engines.huggingface.inference import ModelServer
 from app.engines.huggingface.mapping import arguments, assign
 from app.engines.huggingface.responses import RemoteFile, find_audio, find_in_answer
 from app.engines.huggingface.target import Target, parse_target
-from app.engines.huggingface.transport import Conversation, Transport
+from app.engines.huggingface.transport import Conversation, Transport, origin_of
 from app.errors import EngineError, UpstreamBadResponse, UpstreamRejected, UpstreamTimeout
 from app.retry import Clock, Deadline, RetryPolicy
 from app.settings import Settings
@@ -97,8 +97,8 @@ class HuggingFace:
                 if self._clock() - self._looked_at_s < DETECTION_HOLDS_S:
                     raise
                 changed = self._look(conversation, deadline, instead_of=upstream)
-                if changed == upstream:
-                    raise
+                if changed == upstream or (isinstance(changed, ModelServer) and isinstance(upstream, ModelServer)):
+                    raise  # nothing that another call would do differently
                 return self._attempt(conversation, changed, brief, deadline, report)
         except EngineError as error:
             self._hide_token(error)
@@ -137,9 +137,8 @@ class HuggingFace:
         headers = {}
         if self._token:
             # A Space's proxy takes X-HF-Authorization away; plain Authorization would reach the Space's own code.
-            is_space = (
-                self._target.base_url.lower().partition(":")[0] == "https" and ".hf.space" in self._target.base_url
-            )
+            scheme, host, _ = origin_of(self._target.base_url)
+            is_space = scheme == "https" and host.endswith(".hf.space")
             headers["X-HF-Authorization" if is_space else "Authorization"] = f"Bearer {self._token}"
         return self._transport.converse(self._target.base_url, headers)
 

@@ -78,7 +78,11 @@ class Rule:
 
 
 def _rule(field: str, suits: Callable[[Parameter], bool], pattern: str, unless: str = r"(?!)") -> Rule:
-    return Rule(field, suits, re.compile(rf"\b(?:{pattern})\b"), re.compile(rf"\b(?:{unless})\b"))
+    searched = pattern if pattern == _ANYTHING else rf"\b(?:{pattern})\b"
+    return Rule(field, suits, re.compile(searched), re.compile(rf"\b(?:{unless})\b"))
+
+
+_ANYTHING: Final = r".*"  # no words at all, too: 3.x has text boxes with neither name nor label
 
 
 def _is_choice_or_text(parameter: Parameter) -> bool:
@@ -91,7 +95,7 @@ _NOT_A_PROMPT: Final = (
 )
 
 RULES: Final = (
-    _rule("seed", lambda it: it.is_number, r"seed", r"randomi[sz]e|random"),
+    _rule("seed", lambda it: it.is_number, r"seed", r"randomi[sz]e"),
     _rule("tokens", lambda it: it.is_number, r"(max )?(new )?tokens|max new tokens", r"top|penalty"),
     _rule(
         "duration",
@@ -104,8 +108,8 @@ RULES: Final = (
     _rule("instruments", _is_choice_or_text, r"instruments?|instrumentation"),
     _rule("prompt", lambda it: it.is_text, r"prompts?|description|input text|caption|text prompt", _NOT_A_PROMPT),
     _rule("prompt", lambda it: it.is_text, r"texts?|input|query|describe.*|idea|music|song|tags?", _NOT_A_PROMPT),
-    _rule("prompt", lambda it: it.is_text, r".*", _NOT_A_PROMPT),
-    _rule("prompt", lambda it: it.is_text, r".*", r"negative|api|key|token|path"),
+    _rule("prompt", lambda it: it.is_text, _ANYTHING, _NOT_A_PROMPT),
+    _rule("prompt", lambda it: it.is_text, _ANYTHING, r"negative|api|key|token|path"),
 )
 
 
@@ -185,7 +189,7 @@ def values_of(brief: Brief) -> dict[str, object]:
     return {
         "prompt": brief.prompt,
         "text": describe(brief),
-        "duration": _whole(brief.duration_s),
+        "duration": _whole(round(brief.duration_s, 6)),
         "tokens": round(brief.duration_s * TOKENS_PER_SECOND),
         "seed": brief.seed,
         "mood": brief.mood or "",
@@ -258,9 +262,12 @@ def _fit_number(value: object, parameter: Parameter) -> float | int | None:
         number *= 1000
     elif re.search(r"\bminutes?\b", parameter.words) and "beats" not in parameter.words:
         number /= 60
+    number = round(number, 6)
     if parameter.step and parameter.step > 0:
         start = parameter.minimum or 0.0
-        number = start + round((number - start) / parameter.step) * parameter.step
+        steps = (number - start) / parameter.step
+        if abs(steps) < _MOST_STEPS:
+            number = round(start + round(steps) * parameter.step, 6)
     if "seed" in parameter.words and parameter.maximum is not None and number > parameter.maximum > 0:
         number = number % (parameter.maximum + 1)  # a clamped seed would be the same for most requests
     if parameter.maximum is not None:
@@ -270,6 +277,10 @@ def _fit_number(value: object, parameter: Parameter) -> float | int | None:
     return _whole(number)
 
 
+# Beyond it, the steps are finer than the numbers.
+_MOST_STEPS: Final = 1e12
+
+
 def _whole(number: float) -> float | int:
     """Return an integer where the number is one: `10` looks right to every upstream, `10.0` does not."""
-    return int(number) if number == int(number) else round(number, 6)
+    return int(number) if number == int(number) else number

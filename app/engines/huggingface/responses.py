@@ -12,7 +12,6 @@ To add a shape: a `read_<shape>` function here, one line in `READERS`, and an ex
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,9 @@ MAX_DEPTH: Final = 8
 
 MAX_ITEMS: Final = 100
 """How many items of a list are looked at."""
+
+MAX_VALUES: Final = 5_000
+"""How many things an answer may hold in the places that are looked at; real answers hold hundreds at most."""
 
 DEFAULT_RATE_HZ: Final = 32_000
 """MusicGen's rate, assumed for sample arrays that come without one.
@@ -88,6 +90,7 @@ def _value_of(body: bytes) -> object:
 
 def find_audio(value: object, *, limit_bytes: int) -> Iterator[Found]:
     """Yield the audio in a decoded answer, or where it is, best first; raise when there is none."""
+    _check_size(value)
     found_any = False
     for found in _find(value, limit_bytes, 0):
         found_any = True
@@ -95,6 +98,20 @@ def find_audio(value: object, *, limit_bytes: int) -> Iterator[Found]:
     if found_any:
         return
     raise error_in(value) or UpstreamBadResponse("There is no audio in the answer.", log_text=_outline(value))
+
+
+def _check_size(value: object) -> None:
+    """Raise when there is so much to look through that it would keep a core busy for a minute."""
+    waiting, seen = [value], 0
+    while waiting:
+        each = waiting.pop()
+        seen += 1
+        if seen > MAX_VALUES:
+            raise UpstreamBadResponse("The answer holds too many things to look for audio in.")
+        if isinstance(each, Mapping):
+            waiting += [each[key] for key in _WRAPPING_KEYS if key in each]
+        elif isinstance(each, list):
+            waiting += each[:MAX_ITEMS]
 
 
 def _find(value: object, limit_bytes: int, depth: int) -> Iterator[Found]:
@@ -177,18 +194,25 @@ def _channels_of(samples: Sequence[object]) -> Sequence[Sequence[float | None]] 
     return None
 
 
-def _rows_or_columns(table: Sequence[object]) -> Sequence[Sequence[float | None]]:
+def _rows_or_columns(table: Sequence[object]) -> Sequence[Sequence[float | None]] | None:
     rows = [row for row in table if isinstance(row, list)]
-    if len(rows) == len(table) > MAX_CHANNELS and all(len(row) == len(rows[0]) <= MAX_CHANNELS for row in rows):
-        rows = [list(column) for column in zip(*rows, strict=True)]
     if len(rows) != len(table):
+        if any(isinstance(row, Mapping) for row in table):
+            return None  # a list of results again, of which the first is a list
         raise UpstreamBadResponse("The channels in the answer are not all lists.")
+    if len(rows) > MAX_CHANNELS and all(len(row) == len(rows[0]) <= MAX_CHANNELS for row in rows):
+        rows = [list(column) for column in zip(*rows, strict=True)]
     return _checked(rows)
 
 
-def _checked(channels: Sequence[Sequence[object]]) -> Sequence[Sequence[float | None]]:
+def _checked(channels: Sequence[Sequence[object]]) -> Sequence[Sequence[float | None]] | None:
+    """Return the channels, or None for lists of results, such as Gradio's `data`, that begin and end with null."""
+    if all(sample is None for channel in channels for sample in channel):
+        return None
     for channel in channels:
         if not all(_is_number_or_null(sample) for sample in channel):
+            if any(isinstance(sample, Mapping | list) for sample in channel):
+                return None
             raise UpstreamBadResponse("The samples in the answer are not all numbers.")
     return channels  # type: ignore[return-value] # just checked
 
@@ -206,7 +230,8 @@ _WRAPPING_KEYS: Final = (
 
 def read_wrapped(value: object, limit_bytes: int, depth: int) -> Iterator[Found]:
     """Read an object that holds the audio under one of the names people give it."""
-    if isinstance(value, Mapping):
+    # `read_update` has looked into updates; doing so twice at every level would double the work with each.
+    if isinstance(value, Mapping) and value.get("__type__") != "update":
         for key in _WRAPPING_KEYS:
             yield from _find(value.get(key), limit_bytes, depth + 1)
 
@@ -268,14 +293,30 @@ def read_python_text(value: object, limit_bytes: int, depth: int) -> Iterator[Fo
     """Read the text `root={'name': …}`.
 
     Gradio 5.50 sends a JSON component's value from its synchronous route as Python's `repr`.
+    It is rewritten as JSON: `ast.literal_eval` takes ten seconds for half a minute of samples.
     """
-    if not isinstance(value, str) or not value.startswith("root="):
+    if not isinstance(value, str) or not value.startswith("root=") or value.count("'") > MAX_VALUES:
         return
     try:
-        literal = ast.literal_eval(value.removeprefix("root="))
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        decoded = decode_json(_PYTHON_TOKEN.sub(_json_token, value.removeprefix("root=")))
+    except UpstreamBadResponse:
         return
-    yield from _find(literal, limit_bytes, depth + 1)
+    _check_size(decoded)
+    yield from _find(decoded, limit_bytes, depth + 1)
+
+
+# A text that is never closed reaches to the end: giving it up would search it again from each of its quotes.
+_PYTHON_TOKEN: Final = re.compile(
+    r"""'([^'\\]*(?:\\.?[^'\\]*)*)(?:'|\Z)|"[^"\\]*(?:\\.?[^"\\]*)*(?:"|\Z)|\b(None|True|False|nan|inf)\b""", re.DOTALL
+)
+_JSON_WORDS: Final = {"None": "null", "True": "true", "False": "false", "nan": "null", "inf": "null"}
+
+
+def _json_token(token: re.Match[str]) -> str:
+    text, word = token.groups()
+    if text is not None:
+        return '"' + text.replace("\\'", "'").replace('"', '\\"') + '"'
+    return _JSON_WORDS[word] if word else token[0]
 
 
 READERS: Final[tuple[Reader, ...]] = (

@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import msgspec
 import requests
@@ -244,7 +244,8 @@ class Incoming:
             EngineError: too large, cut off, or too slow.
         """
         declared = self.headers.get("Content-Length", "")
-        if declared.isdecimal() and int(declared) > self._limit_bytes:
+        # The comparison of lengths is for figures so long that `int` refuses them.
+        if declared.isdecimal() and (len(declared) > 18 or int(declared) > self._limit_bytes):
             self._raise_too_large()
         chunks, size = [], 0
         with _translated(self._limits, reading_body=True):
@@ -276,7 +277,7 @@ class Incoming:
             if field == b"event":
                 name = value.decode("utf-8", "replace")
             elif field == b"data":
-                size += len(value)
+                size += len(value) + 1  # the line break: a million empty lines are not nothing
                 if size > self._limit_bytes:
                     self._raise_too_large()
                 data.append(value)
@@ -338,7 +339,10 @@ class Conversation:
                     return
             finally:
                 response.close()
-            url = urljoin(url, location)
+            try:
+                url = urljoin(url, location)
+            except ValueError:
+                raise UpstreamBadResponse("The upstream redirects to no address.", log_text=location[:200]) from None
             if response.status_code in (301, 302, 303):
                 method, body = "GET", None
         raise UpstreamBadResponse("The upstream redirects in a circle.", log_text=url)
@@ -354,6 +358,13 @@ class Conversation:
                 stream=True,
                 allow_redirects=False,
             )
+
+
+class _Session(requests.Session):
+    """requests' session without its redirects: it would read their whole body, uncapped, even if told not to follow."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - the signature is requests'
+        return None
 
 
 class Transport:
@@ -380,7 +391,7 @@ class Transport:
         return Conversation(self, base_url, headers)
 
     def new_session(self, headers: Mapping[str, str]) -> requests.Session:
-        session = requests.Session()
+        session = _Session()
         session.trust_env = False
         session.mount("https://", self._adapter)
         session.mount("http://", self._adapter)
@@ -403,13 +414,17 @@ class Transport:
 
 
 def origin_of(url: str) -> tuple[str, str, int | None]:
-    """Return scheme, host and port of a URL; ports that are the scheme's own count as given."""
+    """Return scheme, host and port of a URL; ports that are the scheme's own count as given.
+
+    The URL is parsed by what parses it on its way to the socket. `urlsplit` finds the host
+    `good` in `https://evil\\@good/`, urllib3 connects to `evil`.
+    """
     try:
-        parts = urlsplit(url)
-        default = {"http": 80, "https": 443}.get(parts.scheme)
-        return parts.scheme, (parts.hostname or "").lower(), parts.port or default
-    except ValueError:
+        parts = urllib3.util.parse_url(url)
+    except urllib3.exceptions.LocationParseError:
         return "", "", None
+    default = {"http": 80, "https": 443}.get(parts.scheme or "")
+    return parts.scheme or "", (parts.host or "").lower(), parts.port or default
 
 
 # ---------------------------------------------------------------------- errors

@@ -20,6 +20,7 @@ from typing import Final
 
 from app.engines.huggingface.transport import Answer, decode_json
 from app.errors import (
+    MAX_RETRY_AFTER_S,
     EngineError,
     PromptRefused,
     UpstreamBadResponse,
@@ -31,6 +32,7 @@ from app.errors import (
 from app.retry import retry_after_s
 
 MAX_QUOTE_CHARS: Final = 300
+_MAX_READ_CHARS: Final = 20_000
 _MAX_LOG_CHARS: Final = 2_000
 
 
@@ -157,6 +159,7 @@ def error_from_text(text: str | None, *, title: str = "", quote: bool = True) ->
             they go to the log alone.
     """
     said = f"{title}: {text}" if title and title.lower() not in ("", "error") else text or ""
+    said = said[:_MAX_READ_CHARS]
     meaning = next((each for each in MEANINGS if each.pattern.search(said)), None)
     row = meaning.row if meaning else UpstreamError
     return row(
@@ -272,13 +275,15 @@ def _is_html(answer: Answer) -> bool:
 
 def _plain_text(answer: Answer) -> str:
     """Return what a body that is not JSON says, without markup and without a traceback's lines."""
-    text = answer.body[:20_000].decode("utf-8", "replace")
+    text = answer.body[:_MAX_READ_CHARS].decode("utf-8", "replace")
     return _without_markup(text).strip()[:_MAX_LOG_CHARS]
 
 
 def _estimated_time_s(body: object) -> float | None:
     value = body.get("estimated_time") if isinstance(body, dict) else None
-    return float(value) if isinstance(value, int | float) and value >= 0 else None
+    if not isinstance(value, int | float) or value < 0:
+        return None
+    return float(min(value, MAX_RETRY_AFTER_S))  # an integer of JSON may be too large for a float
 
 
 def first_known(*values: float | None) -> float | None:
@@ -291,7 +296,9 @@ _CLOCK: Final = re.compile(r"(?:(-?\d{1,4}) days?,? )?(?<![\d:])(\d{1,3}):(\d\d)
 _AMOUNT: Final = re.compile(
     r"(\d{1,6}(?:\.\d+)?) ?(s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)\b", re.IGNORECASE
 )
-_AGAIN: Final = re.compile(r"(again|retry|wait|available|reset\w*|back)\b.{0,20}?\b(in|for|after)\b", re.IGNORECASE)
+_AGAIN: Final = re.compile(
+    r"\b(?:(?:again|retry|wait|reset\w*|back)\b.{0,20}?\b(?:in|for|after)|available\b.{0,20}?\bin)\b", re.IGNORECASE
+)
 _UNIT_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
@@ -318,13 +325,14 @@ def wait_in_text_s(text: str) -> float | None:
 # ---------------------------------------------------------------------- words for the caller
 
 _MARKUP: Final = re.compile(
-    r"<(script|style)\b.{0,5000}?</\1\s*>|<!--.{0,2000}?-->|<[^<>]{0,500}>", re.IGNORECASE | re.DOTALL
+    r"<(script|style)\b.{0,5000}?</\1\s*>|<!--.{0,2000}?-->|<[a-z/!?][^<>]{0,500}>", re.IGNORECASE | re.DOTALL
 )
+_TAG_START: Final = re.compile(r"<(?=[a-z/!?])", re.IGNORECASE)
 _PRIVATE: Final = (
     re.compile(r"Traceback \(most recent call last\).*", re.DOTALL),
     re.compile(r"\b(hf|sk|gho|ghp|glpat|api)_[A-Za-z0-9_-]{6,}|\bsk-[A-Za-z0-9_-]{6,}"),
     re.compile(r"\bBearer\s+\S+", re.IGNORECASE),
-    re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/@]*@\S*", re.IGNORECASE),
+    re.compile(r"\b[a-z][a-z0-9+.-]{0,30}://[^\s/@]*@\S*", re.IGNORECASE),
     re.compile(r"(?<![\w:/])(?:~|\.{0,2})/(?:[\w.@+-]+/)+[\w.@+-]*|\b[A-Za-z]:\\\S+"),
 )
 
@@ -335,7 +343,7 @@ def quotable(text: str) -> str:
     Markup, tokens, URLs with credentials, file paths and tracebacks are taken out; what is
     left is one line of at most 300 characters, possibly empty.
     """
-    words = _without_markup(text[:20_000])
+    words = _without_markup(text[:_MAX_READ_CHARS])
     for private in _PRIVATE:
         words = private.sub("…", words)
     words = " ".join("".join(char if char.isprintable() else " " for char in words).split())
@@ -344,4 +352,8 @@ def quotable(text: str) -> str:
 
 
 def _without_markup(text: str) -> str:
-    return html.unescape(_MARKUP.sub(" ", text)) if "<" in text or "&" in text else text
+    if "<" not in text and "&" not in text:
+        return text
+    # Once more after the entities: `&lt;script&gt;` is markup by then. What is left of a tag that never ends, too.
+    words = _MARKUP.sub(" ", html.unescape(_MARKUP.sub(" ", text)))
+    return _TAG_START.sub(" ", words)

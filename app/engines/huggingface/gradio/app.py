@@ -250,4 +250,9 @@ def _choices(value: object) -> tuple[object, ...]:
 
 def number_or_none(value: object) -> float | None:
     """Return a JSON number as a float, and None for anything else."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # JSON knows no largest integer
+        return None

@@ -265,7 +265,10 @@ def _is_difference(value: object) -> bool:
 
 def _patched(value: object, difference: object) -> object:
     """Return `value` after steps such as `["replace", ["path"], "…"]`; nonsense changes nothing."""
-    holder: dict[str, object] = {"root": copy.deepcopy(value)}
+    try:
+        holder: dict[str, object] = {"root": copy.deepcopy(value)}
+    except RecursionError:
+        return value
     for action, path, change in difference if isinstance(difference, list) else ():
         target: object = holder
         keys: list[object] = ["root", *path]
@@ -283,7 +286,7 @@ def _patched(value: object, difference: object) -> object:
                 target[last] = change  # type: ignore[index]
         except (KeyError, IndexError, TypeError):
             continue
-    return holder["root"]
+    return holder.get("root")
 
 
 def _progress(message: Mapping[str, object]) -> Progress | None:
