@@ -114,6 +114,7 @@ def test_no_parameter_is_better_than_a_wrong_one(parameters: tuple[Parameter, ..
         (slider("duration", "Duration", 30, 20, 60), 5.0, 20),
         (slider("duration", "Duration", 10, 5, 30, 10), 21.0, 25),
         (slider("duration", "Duration", 10, 1, 30, None), 12.3456789, 12.345679),
+        (slider("duration", "Duration", 10, 1, 30, 1e-320), 12.5, 12.5),
         (number("audio_length_in_s"), 7.5, 7.5),
         (number("", "Length (seconds)"), 7.0, 7),
         (number("", "How long?"), 7.0, 7),
