@@ -1,7 +1,7 @@
 """What an engine is: the one interface between the service and whatever makes the music.
 
 To add an engine: a folder or module beside this one with `build(settings)`, and one line
-in `ENGINES` (`app/engines/__init__.py`). `tests/unit/engines/test_contract.py` then holds
+in `ENGINES` (`app/engines/__init__.py`). `tests/unit/engines/test_engines_contract.py` then holds
 it to the demands below.
 """
 

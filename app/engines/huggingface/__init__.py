@@ -13,7 +13,7 @@ import itertools
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from app.audio import Audio, prove
@@ -89,6 +89,7 @@ class HuggingFace:
     def generate(self, brief: Brief, *, deadline: Deadline, report: Report = ignore) -> Take:
         """See `Engine.generate`."""
         conversation = self._conversation()
+        report = self._without_token(report)
         try:
             upstream = self._look(conversation, deadline)
             try:
@@ -216,6 +217,11 @@ class HuggingFace:
         if len(content) > self._limit_bytes:
             raise UpstreamBadResponse(f"The audio is larger than {self._limit_bytes} bytes.")
         return prove(content)
+
+    def _without_token(self, report: Report) -> Report:
+        if not self._token:
+            return report
+        return lambda progress: report(replace(progress, message=progress.message.replace(self._token, _HIDDEN)))
 
     def _hide_token(self, error: EngineError) -> None:
         """Take the token out of whatever the upstream echoed back."""

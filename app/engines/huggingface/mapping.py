@@ -33,6 +33,7 @@ class Parameter:
         default: What to send when nothing is asked for.
         minimum, maximum, step: Bounds of a slider or number, or None.
         choices: Allowed values of a radio, dropdown or checkbox group; empty for none.
+        choice_labels: What the page shows for each choice; empty where that is the value itself.
         takes_many: The value is a list of choices.
     """
 
@@ -44,6 +45,7 @@ class Parameter:
     maximum: float | None = None
     step: float | None = None
     choices: tuple[object, ...] = ()
+    choice_labels: tuple[str, ...] = ()
     takes_many: bool = False
 
     @property
@@ -152,7 +154,9 @@ def arguments(
         fitted = _fit(values[field], parameters[position])
         if fitted is not None:
             data[position] = fitted
-            unplaced.discard(field)
+            # Of several names, those that are not among the choices are said in the prompt with the others.
+            if not parameters[position].choices or len(_names_in(values[field])) == _count(fitted):
+                unplaced.discard(field)
     for position, field in assigned.items():
         if field == "prompt":
             data[position] = describe(brief, unplaced)
@@ -161,6 +165,10 @@ def arguments(
     if explicit:
         _override(data, parameters, explicit, brief)
     return data
+
+
+def _count(fitted: object) -> int:
+    return len(fitted) if isinstance(fitted, list) else 1
 
 
 def _switch_off_random_seed(data: list[object], parameters: Sequence[Parameter]) -> None:
@@ -243,8 +251,13 @@ def _fit(value: object, parameter: Parameter) -> object:
     if value in (None, ""):
         return None
     if parameter.choices:
-        wanted = [part.strip().lower() for part in str(value).split(",")]
-        chosen = [choice for choice in parameter.choices if str(choice).lower() in wanted]
+        wanted = _names_in(value)
+        labels = parameter.choice_labels or parameter.choices
+        chosen = [
+            choice
+            for choice, label in zip(parameter.choices, labels, strict=False)
+            if not wanted.isdisjoint((str(choice).lower(), str(label).lower()))
+        ]
         if not chosen:
             return None
         return chosen if parameter.takes_many else chosen[0]
@@ -253,11 +266,12 @@ def _fit(value: object, parameter: Parameter) -> object:
     return str(value)
 
 
-def _fit_number(value: object, parameter: Parameter) -> float | int | None:
-    try:
-        number = float(str(value))
-    except ValueError:
-        return None
+def _names_in(value: object) -> set[str]:
+    return {part.strip().lower() for part in str(value).split(",")}
+
+
+def _fit_number(value: object, parameter: Parameter) -> float | int:
+    number = float(str(value))
     if re.search(r"\b(ms|milliseconds?)\b", parameter.words):
         number *= 1000
     elif re.search(r"\bminutes?\b", parameter.words) and "beats" not in parameter.words:

@@ -246,10 +246,17 @@ def read_rate_and_samples(value: object, limit_bytes: int, depth: int) -> Iterat
 
 
 def read_list(value: object, limit_bytes: int, depth: int) -> Iterator[Found]:
-    """Read the items of a list that hold audio."""
-    if isinstance(value, list):
-        for item in value[:MAX_ITEMS]:
+    """Read the items of a list that hold audio; a damaged one does not hide those after it."""
+    if not isinstance(value, list):
+        return
+    damaged: UpstreamBadResponse | None = None
+    for item in value[:MAX_ITEMS]:
+        try:
             yield from _find(item, limit_bytes, depth + 1)
+        except UpstreamBadResponse as error:
+            damaged = damaged or error
+    if damaged:
+        raise damaged
 
 
 # ---------------------------------------------------------------------- text

@@ -62,6 +62,10 @@ class _Info(msgspec.Struct):
     unnamed_endpoints: dict[str, _Endpoint] = {}
 
 
+DEFAULT_NAME: Final = "predict"
+"""What Gradio's own examples call: an address that ends in it means "the function" where none has this name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Function:
     """A function of the app.
@@ -114,6 +118,8 @@ class App:
         if wanted is not None:
             named = [each for each in self.functions if each.name == wanted]
             named += [each for each in self.functions if wanted.isdecimal() and each.index == int(wanted)]
+            if not named and wanted == DEFAULT_NAME:
+                return self.choose(None)
             if not named:
                 raise UpstreamRejected(f"The app has no function {wanted[:80]!r}; it has: {self._titles()}.")
             return named[0]
@@ -163,7 +169,12 @@ def _config_in(answer: Answer) -> _Config | None:
         return None
     try:
         value = answer.json()
-    except UpstreamBadResponse:
+    except UpstreamBadResponse as error:
+        if answer.body.lstrip()[:1] in (b"", b"{"):
+            # Cut off, without the wire telling: to take this for "no Gradio here" would be remembered.
+            raise UpstreamBadResponse(
+                "The engine's description of itself is incomplete.", log_text=error.log_text, repeat=True
+            ) from None
         return None
     if not isinstance(value, dict) or not {"version", "dependencies"} <= value.keys():
         return None  # some servers answer every GET with 200 and a little JSON
@@ -220,6 +231,7 @@ def _parameters(inputs: Sequence[_Component], endpoint: _Endpoint) -> Iterator[P
             maximum=number_or_none(props.get("maximum")),
             step=number_or_none(props.get("step")) if kind == "slider" else None,
             choices=choices,
+            choice_labels=_choice_labels(props.get("choices")),
             takes_many=takes_many,
         )
 
@@ -246,6 +258,12 @@ def _choices(value: object) -> tuple[object, ...]:
     if not isinstance(value, list):
         return ()
     return tuple(item[1] if isinstance(item, list) and len(item) == 2 else item for item in value)
+
+
+def _choice_labels(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        return ()
+    return tuple(str(item[0] if isinstance(item, list) and len(item) == 2 else item) for item in value)
 
 
 def number_or_none(value: object) -> float | None:

@@ -327,6 +327,8 @@ def file_url(api_url: str, file: RemoteFile) -> str:
     """
     if file.path.lower().startswith(("http://", "https://")):
         return file.path
+    if ".." in file.path.split("/"):  # resolved on its way, it would lead to another route
+        raise UpstreamBadResponse("The audio file's path leads out of its folder.", log_text=file.path)
     path = quote(file.path, safe="/")
     if file.is_stream:
         if path.endswith("/playlist.m3u8"):

@@ -130,6 +130,13 @@ def test_the_first_thing_that_plays_counts() -> None:
         assert generate(engine_for(server.url)).audio.content == WAV
 
 
+def test_something_damaged_does_not_hide_what_comes_after_it() -> None:
+    with serve(Routes(gradio(**{DATA: completed(["UklGRiQAAABXQVZFZm10I!!!", FILE])}))) as server:
+        assert generate(engine_for(server.url)).audio.content == WAV
+    with serve(Routes(gradio(**{DATA: completed(["UklGRiQAAABXQVZFZm10I!!!", 3])}))) as server:
+        assert isinstance(failure_of(engine_for(server.url)), UpstreamBadResponse)
+
+
 def test_the_first_failure_counts_when_nothing_plays_and_not_everything_is_fetched() -> None:
     files = [{"path": f"/files/{number}"} for number in range(10)]
     routes = gradio(**{DATA: completed(files), "/gradio_api/file=/files/0": status(200, b"\0\0\0 ftypisom")})
@@ -225,6 +232,15 @@ def test_a_token_that_the_upstream_echoes_is_taken_out_of_everything() -> None:
     for text in (error.detail, error.log_text, str(error), repr(error.args)):
         assert TOKEN not in text
     assert "***" in error.log_text
+
+
+def test_a_token_in_a_progress_message_is_taken_out_too() -> None:
+    heard: list[Progress] = []
+    log = {"msg": "log", "log": f"calling with {TOKEN}", "level": "info"}
+    done = {"msg": "process_completed", "output": {"data": [FILE]}, "success": True}
+    with serve(Routes(gradio(**{DATA: queue_events(log, done)}))) as server:
+        generate(engine_for(server.url, hf_token=TOKEN), report=heard.append)
+    assert heard[0].message == "calling with ***"
 
 
 # ---------------------------------------------------------------------- finding out what is there

@@ -228,6 +228,8 @@ def test_there_is_no_gradio_app_at(config: object) -> None:
         ({"version": 5, "dependencies": [], "components": []}, UpstreamBadResponse),
         ({"version": "5", "dependencies": [{}], "components": []}, UpstreamBadResponse),
         ({"version": "5", "dependencies": []}, UpstreamBadResponse),
+        (status(200, b'{"version": "5.50.0", "depen'), UpstreamBadResponse),
+        (status(200, b""), UpstreamBadResponse),
     ],
 )
 def test_trouble_at_the_address_says_nothing_about_what_is_there(config: object, row: type[EngineError]) -> None:
@@ -282,6 +284,11 @@ def test_a_function_is_found_by_name_or_number() -> None:
     assert choice(one, two, three, wanted="11") == "/11", "a name goes before a number"
 
 
+def test_predict_means_the_function_where_none_has_this_name() -> None:
+    """Gradio's own examples end in `/run/predict`, and Gradio 6 no longer names an Interface's function so."""
+    assert choice(dependency([1], [6], "tag"), dependency([1], [3], "music"), wanted="predict") == "/music"
+
+
 @pytest.mark.parametrize("wanted", ["nope", "99", "-1", "²", "x" * 500, ""])
 def test_a_function_that_is_not_there_is_our_mistake(wanted: str) -> None:
     with pytest.raises(UpstreamRejected, match="it has: /predict") as failure:
@@ -295,6 +302,14 @@ def test_an_app_without_such_a_function_is_rejected(dependencies: list[dict[str,
         choice(*dependencies)
     with pytest.raises(UpstreamRejected, match="it has: none"):
         App("6", "", "", ()).choose(None)
+
+
+def test_the_labels_of_choices_are_known_beside_their_values() -> None:
+    mood = component(1, "dropdown", label="Mood", choices=[["Very calm", "calm-2"], ["Wild", "wild-1"]])
+    app = app_of(gradio_config(components=[mood], dependencies=[dependency([1], [])]))
+    parameter = app.functions[0].parameters[0]
+    assert parameter.choices == ("calm-2", "wild-1")
+    assert parameter.choice_labels == ("Very calm", "Wild")
 
 
 @pytest.mark.parametrize(("value", "number"), [(3, 3.0), (0.5, 0.5), (True, None), ("3", None), (10**400, None)])
@@ -705,3 +720,9 @@ def test_no_difference_breaks_anything(value: object, steps: list[object]) -> No
 )
 def test_a_file_is_fetched_by_its_path_below_our_own_address(file: RemoteFile, url: str) -> None:
     assert file_url("https://h/gradio_api", file) == url
+
+
+@pytest.mark.parametrize("path", ["../../x", "/files/../x", ".."])
+def test_a_path_that_climbs_out_of_its_folder_is_not_asked_for(path: str) -> None:
+    with pytest.raises(UpstreamBadResponse, match="out of its folder"):
+        file_url("https://h/gradio_api", RemoteFile(path))

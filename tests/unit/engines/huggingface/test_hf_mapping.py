@@ -179,6 +179,18 @@ def test_what_a_choice_does_not_offer_stays_in_the_prompt() -> None:
     assert arguments([text("prompt"), moods], BRIEF) == [TEXT, "Happy"]
 
 
+def test_a_choice_is_found_by_its_label_and_sent_as_its_value() -> None:
+    moods = Parameter("mood", "Mood", "dropdown", 1, choices=(1, 2), choice_labels=("Happy", "Calm"))
+    assert arguments([text("prompt"), moods], BRIEF)[1] == 2
+
+
+def test_instruments_that_are_not_all_among_the_choices_stay_in_the_prompt() -> None:
+    played = Parameter("", "Instruments", "checkboxgroup", [], choices=("Piano", "Drums"), takes_many=True)
+    said, chosen = arguments([text("prompt"), played], BRIEF)
+    assert chosen == ["Piano"]
+    assert "with piano and strings" in str(said)
+
+
 def test_a_tempo_in_words_is_no_number() -> None:
     moody_slider = slider("tempo", "Tempo", 3)
     brief = Brief("x", 5, 1)
