@@ -1817,18 +1817,7 @@ def test_a_token_that_the_upstream_tells_goes_nowhere(upstream: FaultyServer, ca
         assert call(there.path, hf_timeout_s=SHORT_S, deadline_s=1).generate().status >= 400
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name,
-            marks=[pytest.mark.xfail(reason="http.client's exceptions quote what is no HTTP", strict=False)]
-            if name in ("status line", "no HTTP", "chunk")
-            else [],
-        )
-        for name in ECHOES
-    ],
-)
+@pytest.mark.parametrize("name", ECHOES)
 def test_a_token_that_the_upstream_tells_is_not_in_the_exceptions_behind_ours(
     upstream: FaultyServer, call: MakeCaller, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:

@@ -24,7 +24,7 @@ from app.engines.huggingface.inference import ModelServer
 from app.engines.huggingface.mapping import arguments, assign
 from app.engines.huggingface.responses import RemoteFile, find_audio, find_in_answer
 from app.engines.huggingface.target import Target, parse_target
-from app.engines.huggingface.transport import Conversation, Transport, origin_of
+from app.engines.huggingface.transport import Conversation, Transport, causes, origin_of
 from app.errors import EngineError, UpstreamBadResponse, UpstreamRejected, UpstreamTimeout
 from app.retry import Clock, Deadline, RetryPolicy
 from app.settings import Settings
@@ -88,22 +88,27 @@ class HuggingFace:
 
     def generate(self, brief: Brief, *, deadline: Deadline, report: Report = ignore) -> Take:
         """See `Engine.generate`."""
-        conversation = self._conversation()
-        report = self._without_token(report)
         try:
-            upstream = self._look(conversation, deadline)
-            try:
-                return self._attempt(conversation, upstream, brief, deadline, report)
-            except (UpstreamRejected, UpstreamBadResponse):
-                if self._clock() - self._looked_at_s < DETECTION_HOLDS_S:
-                    raise
-                changed = self._look(conversation, deadline, instead_of=upstream)
-                if changed == upstream or (isinstance(changed, ModelServer) and isinstance(upstream, ModelServer)):
-                    raise  # nothing that another call would do differently
-                return self._attempt(conversation, changed, brief, deadline, report)
+            return self._generate(self._conversation(), brief, deadline, self._without_token(report))
         except EngineError as error:
             self._hide_token(error)
             raise
+
+    def _generate(self, conversation: Conversation, brief: Brief, deadline: Deadline, report: Report) -> Take:
+        upstream = self._look(conversation, deadline)
+        try:
+            take = self._attempt(conversation, upstream, brief, deadline, report)
+        except (UpstreamRejected, UpstreamBadResponse):
+            if upstream is not self._upstream or self._clock() - self._looked_at_s < DETECTION_HOLDS_S:
+                raise
+            changed = self._look(conversation, deadline, instead_of=upstream)
+            if changed == upstream:
+                raise  # nothing that another call would do differently
+            upstream = changed
+            take = self._attempt(conversation, upstream, brief, deadline, report)
+        if self._upstream is None:
+            self._upstream = upstream
+        return take
 
     def probe(self, brief: Brief, *, deadline: Deadline) -> Probe:
         """Find out what answers at the upstream and how it would be called, without calling it.
@@ -155,12 +160,15 @@ class HuggingFace:
         try:
             if self._upstream is not None and self._upstream is not instead_of:
                 return self._upstream  # another thread looked while this one waited
-            app = None
-            if not self._target.is_inference:
-                app = read_app(conversation, self._target.base_url, deadline=deadline)
-            self._upstream = app or ModelServer(self._target, self._explicit)
+            if self._target.is_inference:
+                self._upstream = ModelServer(self._target, self._explicit)
+                return self._upstream
+            app = read_app(conversation, self._target.base_url, deadline=deadline)
             self._looked_at_s = self._clock()
-            return self._upstream
+            # A Space that is just booting looks like any server without Gradio: such a verdict
+            # is kept only once a call has proved it (see `_generate`).
+            self._upstream = app
+            return app or ModelServer(self._target, self._explicit)
         finally:
             self._looking.release()
 
@@ -225,10 +233,14 @@ class HuggingFace:
 
     def _hide_token(self, error: EngineError) -> None:
         """Take the token out of whatever the upstream echoed back."""
-        if self._token:
-            error.detail = error.detail.replace(self._token, _HIDDEN)
-            error.log_text = error.log_text.replace(self._token, _HIDDEN)
-            error.args = tuple(str(arg).replace(self._token, _HIDDEN) for arg in error.args)
+        if not self._token:
+            return
+        error.detail = error.detail.replace(self._token, _HIDDEN)
+        error.log_text = error.log_text.replace(self._token, _HIDDEN)
+        error.args = tuple(str(arg).replace(self._token, _HIDDEN) for arg in error.args)
+        # The libraries' exceptions quote what is no HTTP; one that quotes the token is no loss.
+        if any(self._token in f"{cause} {cause!r}" for cause in causes(error)):
+            error.__cause__ = error.__context__ = None
 
 
 def _audio_first(outputs: Sequence[object], function: Function) -> list[object]:

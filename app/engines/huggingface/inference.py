@@ -11,6 +11,7 @@ huggingface.co/blog/run-musicgen-as-an-api), api-inference-community 0.0.37.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from app.engines.engine import Brief, Progress, Report
@@ -42,18 +43,20 @@ def _inputs_only(text: str, brief: Brief) -> object:  # noqa: ARG001 - one signa
 BODIES: Final[tuple[Callable[[str, Brief], object], ...]] = (_data, _pipeline, _handler, _inputs_only)
 
 
+@dataclass
 class ModelServer:
     """A server that is posted to at the given URL.
 
-    Args:
+    Attributes:
         target: Where; Inference hosts are spared the body that only Gradio-like servers take.
         explicit: `HF_INPUTS`: an object is the whole body, a list is `data`.
     """
 
-    def __init__(self, target: Target, explicit: JsonInputs | None) -> None:
-        self.target = target
-        self._explicit = explicit
-        self._first = 1 if target.is_inference else 0
+    target: Target
+    explicit: JsonInputs | None
+
+    def __post_init__(self) -> None:
+        self._first = 1 if self.target.is_inference else 0
         """Index of the body to begin with. Written by any thread: the worst is one request too many."""
 
     def call(self, conversation: Conversation, brief: Brief, *, deadline: Deadline, report: Report) -> Answer:
@@ -63,7 +66,7 @@ class ModelServer:
             EngineError: it takes none, or failed.
         """
         report(Progress("Composing…"))
-        if self._explicit is not None:
+        if self.explicit is not None:
             answer = conversation.post(self.target.url, self.body(brief), deadline=deadline)
             if answer.ok:
                 return answer
@@ -84,7 +87,7 @@ class ModelServer:
 
     def body(self, brief: Brief) -> object:
         """Return what would be sent first."""
-        if self._explicit is None:
+        if self.explicit is None:
             return BODIES[self._first](describe(brief), brief)
-        filled = fill(self._explicit, brief)
+        filled = fill(self.explicit, brief)
         return {"data": filled} if isinstance(filled, list) else filled

@@ -449,7 +449,7 @@ def translate(error: BaseException, deadline: Deadline | None, *, reading_body: 
     """
     if deadline is not None and deadline.expired:
         return UpstreamTimeout("The engine gave no complete answer in time.", log_text=repr(error))
-    chain = tuple(_causes(error))
+    chain = tuple(causes(error))
     if reading_body and any(isinstance(each, ConnectionError) for each in chain):
         return UpstreamBadResponse(_CUT_OFF, repeat=True, log_text=repr(error))
     for classes, row, detail, repeat in _TRANSLATIONS:
@@ -458,7 +458,7 @@ def translate(error: BaseException, deadline: Deadline | None, *, reading_body: 
     return UpstreamUnavailable("The connection to the engine failed.", log_text=repr(error))
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """Yield the error and what it wraps, in arguments, `reason`, `__cause__` or `__context__`."""
     waiting: list[BaseException] = [error]
     seen: set[int] = set()

@@ -170,8 +170,9 @@ def _config_in(answer: Answer) -> _Config | None:
     try:
         value = answer.json()
     except UpstreamBadResponse as error:
-        if answer.body.lstrip()[:1] in (b"", b"{"):
-            # Cut off, without the wire telling: to take this for "no Gradio here" would be remembered.
+        says_it_is_empty = answer.headers.get("Content-Length") == "0"
+        if answer.body.lstrip()[:1] == b"{" or (not answer.body and not says_it_is_empty):
+            # Cut off, without the wire telling.
             raise UpstreamBadResponse(
                 "The engine's description of itself is incomplete.", log_text=error.log_text, repeat=True
             ) from None

@@ -310,12 +310,29 @@ def test_an_upstream_that_did_not_change_is_not_called_twice() -> None:
 
 def test_a_plain_server_is_not_called_twice_for_an_answer_without_audio() -> None:
     clock = FakeClock()
-    with serve(Routes({"/config": status(404), "/": {"no": "audio"}})) as server:
+    with serve(Routes({"/config": status(404), "/": [plays, {"no": "audio"}]})) as server:
         engine = engine_for(server.url, clock=clock)
-        failure_of(engine)
+        generate(engine)
         clock.now_s += DETECTION_HOLDS_S
         assert isinstance(failure_of(engine), UpstreamBadResponse)
         assert server.paths() == ["GET /config", "POST /", "POST /", "GET /config"]
+
+
+def test_that_there_is_no_gradio_app_is_remembered_once_a_call_has_proved_it() -> None:
+    with serve(Routes({"/config": status(404), "/": [{"no": "audio"}, plays]})) as server:
+        engine = engine_for(server.url)
+        failure_of(engine)
+        generate(engine)
+        generate(engine)
+        assert server.paths() == ["GET /config", "POST /", "GET /config", "POST /", "POST /"]
+
+
+def test_a_space_that_was_booting_is_called_as_soon_as_it_is_up() -> None:
+    config = [status(200, b"<html>Building</html>", Content_Type="text/html"), gradio_config()]
+    with serve(Routes(gradio(**{"/config": config, "/": status(405)}))) as server:
+        engine = engine_for(server.url)
+        assert isinstance(failure_of(engine), UpstreamRejected)
+        assert generate(engine).audio.content == WAV
 
 
 def test_a_failure_that_is_no_sign_of_change_is_no_reason_to_look() -> None:
