@@ -24,7 +24,8 @@ from app.engines.huggingface.inference import ModelServer
 from app.engines.huggingface.mapping import arguments, assign
 from app.engines.huggingface.responses import RemoteFile, find_audio, find_in_answer
 from app.engines.huggingface.target import Target, parse_target
-from app.engines.huggingface.transport import Conversation, Transport, causes, origin_of
+from app.engines.huggingface.transport import Conversation, Transport, origin_of
+from app.engines.huggingface.transport.failures import causes
 from app.errors import EngineError, UpstreamBadResponse, UpstreamRejected, UpstreamTimeout
 from app.retry import Clock, Deadline, RetryPolicy
 from app.settings import Settings

@@ -28,13 +28,8 @@ from unit.engines.huggingface.hf_wire import (
     status,
 )
 
-from app.engines.huggingface.transport import (
-    Answer,
-    Event,
-    decode_json,
-    origin_of,
-    translate,
-)
+from app.engines.huggingface.transport import Answer, Event, decode_json, origin_of
+from app.engines.huggingface.transport.failures import translate
 from app.errors import (
     EngineError,
     UpstreamBadResponse,

@@ -1,0 +1,144 @@
+"""Sockets that obey an absolute deadline, and the connection pool that makes them.
+
+`timeout=` of requests limits one read, so that a server which sends a byte every second is
+never cut off. Here every read, of headers and body alike, gets at most the time that is left,
+and so does opening a connection.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import io
+import queue
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from app.retry import Deadline
+
+READ_BYTES: Final = 65_536
+
+
+class Limits(threading.local):
+    """The limits of the exchange that the current thread is in; one object per transport."""
+
+    deadline: Deadline | None = None
+    silence_s: float = 60.0
+
+    def next_wait_s(self) -> float:
+        """Return how long the next wait on the network may be, or raise when time is up."""
+        wait_s = self.silence_s if self.deadline is None else min(self.silence_s, self.deadline.remaining_s())
+        if wait_s <= 0:
+            raise TimeoutError("the deadline has passed")
+        return wait_s
+
+
+class _DeadlineReader(io.RawIOBase):
+    """A socket's read side in which each read waits no longer than the limits allow."""
+
+    def __init__(self, sock: socket.socket, limits: Limits) -> None:
+        self._sock = sock
+        # Unbuffered, so that it only keeps the socket open while a response is read from it.
+        self._raw = sock.makefile("rb", buffering=0)
+        self._limits = limits
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int | None:  # type: ignore[override]
+        self._sock.settimeout(self._limits.next_wait_s())
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _DeadlineSocket:
+    """What `http.client.HTTPResponse` needs of a socket: a file to read from."""
+
+    def __init__(self, sock: socket.socket, limits: Limits) -> None:
+        self._sock = sock
+        self._limits = limits
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_DeadlineReader(self._sock, self._limits), READ_BYTES)
+
+
+def _limited_response(limits: Limits, sock: socket.socket, method: str | None = None) -> http.client.HTTPResponse:
+    return http.client.HTTPResponse(_DeadlineSocket(sock, limits), method=method)  # type: ignore[arg-type]
+
+
+class _LimitedConnection(HTTPConnection):
+    def __init__(self, limits: Limits, **options: object) -> None:
+        super().__init__(**options)  # type: ignore[arg-type]
+        self._limits = limits
+        self.response_class = functools.partial(_limited_response, limits)  # type: ignore[assignment]
+
+    def _new_conn(self) -> socket.socket:
+        return _connect_in_time(super()._new_conn, self, self._limits)
+
+
+class _LimitedTLSConnection(_LimitedConnection, HTTPSConnection):
+    """The same, encrypted: `super()` leads over urllib3's TLS connection."""
+
+
+def _connect_in_time(connect: Callable[[], socket.socket], connection: HTTPConnection, limits: Limits) -> socket.socket:
+    """Open a connection within its timeout, all addresses and the name lookup included.
+
+    A name lookup cannot be interrupted and has no timeout, and each address of a name gets the
+    whole timeout anew. So it happens in a thread of its own; one that comes too late closes
+    what it opened. Such a thread ends when the resolver gives up.
+    """
+    outcome: queue.SimpleQueue[socket.socket | BaseException] = queue.SimpleQueue()
+    lock, state = threading.Lock(), {"abandoned": False}
+
+    def run() -> None:
+        result: socket.socket | BaseException
+        try:
+            result = connect()
+        except Exception as error:  # noqa: BLE001 - handed to the waiting thread, which raises it
+            result = error
+        with lock:
+            if state["abandoned"] and isinstance(result, socket.socket):
+                result.close()
+            outcome.put(result)
+
+    limit_s = min(float(connection.timeout or limits.silence_s), limits.next_wait_s())
+    threading.Thread(target=run, name="upstream-connect", daemon=True).start()
+    try:
+        result = outcome.get(timeout=limit_s)
+    except queue.Empty:
+        with lock:
+            state["abandoned"] = True
+        if not outcome.empty() and isinstance(late := outcome.get(), socket.socket):
+            late.close()
+        message = f"no connection within {limit_s:.1f} s"
+        raise urllib3.exceptions.ConnectTimeoutError(connection, message) from None
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+class LimitedAdapter(HTTPAdapter):
+    """requests' connection pool, with sockets that obey the limits."""
+
+    def __init__(self, limits: Limits, connections: int) -> None:
+        self._limits = limits
+        super().__init__(pool_connections=2, pool_maxsize=connections, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        plain = functools.partial(_LimitedConnection, self._limits)
+        tls = functools.partial(_LimitedTLSConnection, self._limits)
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": type("LimitedPool", (HTTPConnectionPool,), {"ConnectionCls": staticmethod(plain)}),
+            "https": type("LimitedTLSPool", (HTTPSConnectionPool,), {"ConnectionCls": staticmethod(tls)}),
+        }
