@@ -79,16 +79,10 @@ def decode_base64(text: str | bytes, *, limit_bytes: int) -> bytes:
     Raises:
         UpstreamBadResponse: not base64, empty, or too large.
     """
-    encoded = _ascii(text).lstrip()
-    if encoded[:5].lower() == b"data:":
-        head, _, encoded = encoded.partition(b",")
-        if not head.lower().rstrip().endswith(b";base64"):
-            raise UpstreamBadResponse("The answer holds a data URL that is not base64.")
-    # Most text is plain base64 and decodes at the first try; looking for oddities would cost as much again.
-    content = _decoded(encoded) if _decoded_bytes(encoded) <= limit_bytes else None
+    # Most text is plain base64 and decodes as it is; looking for oddities first would cost as much again.
+    content = _decoded(text) if _decoded_bytes(text) <= limit_bytes else None
     if content is None:
-        encoded = encoded.translate(_FROM_URL_SAFE, b"\r\n\t ")
-        encoded += b"=" * (-len(encoded) % 4)
+        encoded = _tidied(text)
         if _decoded_bytes(encoded) > limit_bytes + 2:
             raise UpstreamBadResponse(f"The audio is larger than {limit_bytes} bytes.")
         content = _decoded(encoded)
@@ -104,23 +98,30 @@ def decode_base64(text: str | bytes, *, limit_bytes: int) -> bytes:
 _FROM_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 
 
-def _decoded_bytes(encoded: bytes) -> int:
+def _decoded_bytes(encoded: str | bytes) -> int:
     """Return how many bytes the text may decode to; padding may make it one or two fewer."""
     return len(encoded) // 4 * 3
 
 
-def _decoded(encoded: bytes) -> bytes | None:
+def _decoded(encoded: str | bytes) -> bytes | None:
     try:
         return pybase64.b64decode(encoded, validate=True)
     except ValueError:  # binascii.Error is one
         return None
 
 
-def _ascii(text: str | bytes) -> bytes:
+def _tidied(text: str | bytes) -> bytes:
+    """Return the text as standard base64: no prefix, no white space, padded."""
     try:
-        return text.encode("ascii") if isinstance(text, str) else text
+        encoded = (text.encode("ascii") if isinstance(text, str) else text).lstrip()
     except UnicodeEncodeError:
         raise UpstreamBadResponse("The answer holds text where base64 was expected.") from None
+    if encoded[:5].lower() == b"data:":
+        head, _, encoded = encoded.partition(b",")
+        if not head.lower().rstrip().endswith(b";base64"):
+            raise UpstreamBadResponse("The answer holds a data URL that is not base64.")
+    encoded = encoded.translate(_FROM_URL_SAFE, b"\r\n\t ")
+    return encoded + b"=" * (-len(encoded) % 4)
 
 
 Kind = Format | Literal["mp4", "aac", "webm", "hls"]
