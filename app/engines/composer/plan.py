@@ -59,7 +59,7 @@ class Style:
         comping: Figures of the chords, calm and lively; they start on the first beat, so that no piece starts late.
         bass: Figures of the bass, calm and lively.
         drums: Figure per drum.
-        has_drums: Whether drums play unasked.
+        drums_above: Energy (-1 to 1) above which drums play unasked.
         tones: Notes of a chord.
         swing: Where the second half of a beat falls, as a share of the beat; 0.5 is straight.
         reverb_s: Seconds until the room has died away.
@@ -74,7 +74,7 @@ class Style:
     comping: tuple[Figure, Figure]
     bass: tuple[Figure, Figure]
     drums: tuple[tuple[int, Figure], ...]
-    has_drums: bool = True
+    drums_above: float = -2.0
     tones: int = 3
     swing: float = 0.5
     reverb_s: float = 1.4
@@ -85,7 +85,7 @@ STYLES: Final[Sequence[Style]] = (
         "ambient", r"ambient|drone|meditat|atmospher|space|sleep|spa\b|soundscape", (56, 84), (0.2, -0.6),
         ("lydian", "minor"), ("pad", "bell", "bass"),
         ("*---------------", "0-1-2-3-2-1-2-1-"), ("0---------------", "0-------2-------"),
-        ((KICK, "x..............."), (HAT, "....x.......x...")), has_drums=False, tones=4, reverb_s=3.2,
+        ((KICK, "x..............."), (HAT, "....x.......x...")), drums_above=2.0, tones=4, reverb_s=3.2,
     ),
     Style(
         "lofi", r"lo-?fi|chill|hip.?hop|study|trip.?hop", (68, 92), (0.0, -0.2),
@@ -103,7 +103,7 @@ STYLES: Final[Sequence[Style]] = (
         "orchestral", r"orchestr|symphon|cinema|classical|film|movie|trailer|fantasy|epic", (66, 126), (0.0, 0.1),
         ("major", "minor"), ("strings", "flute", "bass"),
         ("*---------------", "*-----*-*---*-*-"), ("0---------------", "0-----0-2---0---"),
-        ((KICK, "x.......x..x...."), (SNARE, "............x.xx")), has_drums=False, reverb_s=2.6,
+        ((KICK, "x.......x..x...."), (SNARE, "............x.xx")), drums_above=2.0, reverb_s=2.6,
     ),
     Style(
         "electronic", r"electro|edm|techno|house|trance|synth|dance|club|disco|dubstep", (104, 134), (0.0, 0.5),
@@ -118,10 +118,17 @@ STYLES: Final[Sequence[Style]] = (
         ((KICK, "x.....x.x......."), (SNARE, "....x.......x..."), (HAT, "x.x.x.x.x.x.x.x.")), reverb_s=1.0,
     ),
     Style(
-        "pop", r"pop|piano|ballad", (72, 126), (0.3, 0.0),
+        "piano", r"piano|ballad|lullab|nocturne|solo\b", (60, 112), (0.2, -0.2),
+        ("major", "minor"), ("piano", "piano", "bass"),
+        ("0-1-2-1-0-1-2-1-", "0-2-1-2-0-2-1-2-"), ("0---------------", "0-------2-------"),
+        ((KICK, "x.......x......."), (SNARE, "....x.......x..."), (HAT, "x...x...x...x...")),
+        drums_above=2.0, reverb_s=2.0,
+    ),
+    Style(
+        "pop", r"pop", (72, 126), (0.3, 0.0),
         ("major", "minor"), ("piano", "piano", "bass"),
         ("0-1-2-1-0-1-2-1-", "*---*---*---*---"), ("0---------------", "0-----0-2-----0-"),
-        ((KICK, "x.......x.x....."), (SNARE, "....x.......x..."), (HAT, "x.x.x.x.x.x.x.x.")),
+        ((KICK, "x.......x.x....."), (SNARE, "....x.......x..."), (HAT, "x.x.x.x.x.x.x.x.")), drums_above=-0.5,
     ),
 )  # fmt: skip
 """In the order in which they are tried; the last one takes every brief that is left."""
@@ -222,7 +229,7 @@ def make_plan(brief: Brief) -> Plan:
         mode=mode,
         progression=(*verse, *bridge),
         tones=style.tones,
-        timbres=_cast(style, brief.instruments, prompt, f"{unwanted} {unwanted_mood}"),
+        timbres=_cast(style, energy, brief.instruments, prompt, f"{unwanted} {unwanted_mood}"),
         comping=style.comping[lively],
         bass=style.bass[lively],
         drums=style.drums,
@@ -259,7 +266,9 @@ def _instruments(text: str) -> set[str]:
     return {name for name, pattern in INSTRUMENTS.items() if re.search(rf"\b(?:{pattern})", text)}
 
 
-def _cast(style: Style, listed: Sequence[str], prompt: str, unwanted: str) -> tuple[tuple[Part, str], ...]:
+def _cast(
+    style: Style, energy: float, listed: Sequence[str], prompt: str, unwanted: str
+) -> tuple[tuple[Part, str], ...]:
     """Return who plays.
 
     A list of instruments is the whole band: nobody else brings drums or a bass to it, and
@@ -283,6 +292,6 @@ def _cast(style: Style, listed: Sequence[str], prompt: str, unwanted: str) -> tu
         timbres.append(("melody", melody))
     if "bass" not in banned:
         timbres.append(("bass", bass))
-    if "drums" not in banned and ("drums" in wanted or (style.has_drums and not band)):
+    if "drums" not in banned and ("drums" in wanted or (energy > style.drums_above and not band)):
         timbres.append(("drums", "drums"))
     return tuple(timbres)

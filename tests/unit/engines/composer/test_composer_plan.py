@@ -146,3 +146,19 @@ def test_every_brief_has_a_plan_that_can_be_played(brief: Brief) -> None:
     assert -1 <= plan.energy <= 1
     assert 0 <= plan.brightness <= 1
     assert band(plan)["chords"] in TIMBRES
+
+
+@pytest.mark.parametrize(
+    ("prompt", "drums"),
+    [
+        ("calm piano", False),
+        ("a lullaby", False),
+        ("calm rain", False),
+        ("happy pop", True),
+        ("chill lo-fi", True),
+        ("calm piano with drums", True),
+    ],
+)
+def test_drums_play_unasked_only_where_they_belong(prompt: str, drums: bool) -> None:
+    plan = make_plan(Brief(prompt, 10.0, seed=1))
+    assert ("drums" in dict(plan.timbres)) is drums
