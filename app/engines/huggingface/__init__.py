@@ -23,7 +23,7 @@ from app.engines.huggingface.gradio.call import Call, file_url
 from app.engines.huggingface.inference import ModelServer
 from app.engines.huggingface.mapping import arguments, assign
 from app.engines.huggingface.responses import RemoteFile, find_audio, find_in_answer
-from app.engines.huggingface.target import Target, parse_target
+from app.engines.huggingface.target import parse_target
 from app.engines.huggingface.transport import Conversation, Transport, origin_of
 from app.engines.huggingface.transport.failures import causes
 from app.errors import EngineError, UpstreamBadResponse, UpstreamRejected, UpstreamTimeout
@@ -253,6 +253,3 @@ def _audio_first(outputs: Sequence[object], function: Function) -> list[object]:
 def build(settings: Settings) -> HuggingFace | None:
     """Return the engine, or None when `HF_API_URL` is not set."""
     return HuggingFace(settings) if settings.hf_api_url else None
-
-
-__all__ = ["HuggingFace", "Probe", "Target", "build"]

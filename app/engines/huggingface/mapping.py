@@ -1,7 +1,7 @@
 """Mapping: our fields onto the parameters of a Gradio function.
 
 Which parameter is the prompt, which the length? Nothing says so but names, labels and
-components, so there is one rule per field (`RULES`), read in order; each parameter and
+components, so there are rules for each field (`RULES`), read in order; each parameter and
 each field is used once. What a function has no parameter for goes into the prompt's text.
 """
 

@@ -37,11 +37,6 @@ class Target:
     function: str | None
     is_inference: bool
 
-    @property
-    def names_a_function(self) -> bool:
-        """Whether the URL itself is the address of one function (`…/run/predict`)."""
-        return _FUNCTION_ROUTE.match(urlsplit(self.url).path) is not None
-
 
 def parse_target(api_url: str, api_name: str | None = None) -> Target:
     """Return what `HF_API_URL` and `HF_API_NAME` mean.

@@ -1,6 +1,6 @@
 """What an upstream's status codes and sentences mean.
 
-Two questions, two tables: `_MEANINGS` reads sentences (a Gradio app answers a refused
+Two questions, two tables: `MEANINGS` reads sentences (a Gradio app answers a refused
 prompt, a used-up quota and a crash all with status 200 or 500, so only the words differ),
 `_STATUSES` reads status codes. Rules are read from the top, narrow before broad; each
 carries an example, which a test proves to be caught by that very rule.
@@ -149,6 +149,10 @@ MEANINGS: Final = (
 )
 
 
+def _meaning_of(said: str) -> Meaning | None:
+    return next((each for each in MEANINGS if each.pattern.search(said)), None)
+
+
 def error_from_text(text: str | None, *, title: str = "", quote: bool = True) -> EngineError:
     """Return the error that an upstream's sentence means.
 
@@ -160,7 +164,7 @@ def error_from_text(text: str | None, *, title: str = "", quote: bool = True) ->
     """
     said = f"{title}: {text}" if title and title.lower() not in ("", "error") else text or ""
     said = said[:_MAX_READ_CHARS]
-    meaning = next((each for each in MEANINGS if each.pattern.search(said)), None)
+    meaning = _meaning_of(said)
     row = meaning.row if meaning else UpstreamError
     return row(
         quotable(text or "") if quote else "",
@@ -199,17 +203,16 @@ def error_from_answer(answer: Answer) -> EngineError:
     body = None if _is_html(answer) else _json_or_none(answer)
     said = sentence_in(body) if body is not None else _plain_text(answer)
     row, detail = _STATUSES.get(answer.status, (UpstreamError, f"The engine answered with status {answer.status}."))
-    meaning = next((each for each in MEANINGS if each.pattern.search(said)), None) if said else None
+    meaning = _meaning_of(said)
     if meaning and answer.status in _WORDS_DECIDE:
         row, detail = meaning.row, ""
-    is_validator = isinstance(body, dict) and _has_validator_refusal(body)
-    if is_validator:
+    if isinstance(body, dict) and _has_validator_refusal(body):
         row = PromptRefused
     if row is PromptRefused or (answer.status == 500 and said and isinstance(body, dict)):
         detail = quotable(said) or detail
     wait_s = None
     if row is UpstreamUnavailable:
-        wait_s = first_known(retry_after_s(answer.headers), _estimated_time_s(body), wait_in_text_s(said))
+        wait_s = _first_known(retry_after_s(answer.headers), _estimated_time_s(body), wait_in_text_s(said))
     repeat = answer.status in _REPEATED_STATUSES and not (meaning and meaning.repeat is False)
     return row(
         detail,
@@ -286,7 +289,7 @@ def _estimated_time_s(body: object) -> float | None:
     return float(min(value, MAX_RETRY_AFTER_S))  # an integer of JSON may be too large for a float
 
 
-def first_known(*values: float | None) -> float | None:
+def _first_known(*values: float | None) -> float | None:
     return next((value for value in values if value is not None), None)
 
 

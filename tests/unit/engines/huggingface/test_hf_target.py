@@ -50,7 +50,6 @@ def test_a_url_says_where_the_app_is_and_which_function_is_meant(
 ) -> None:
     target = parse_target(api_url)
     assert (target.base_url, target.function, target.is_inference) == (base_url, function, False)
-    assert target.names_a_function is (function is not None)
 
 
 @pytest.mark.parametrize(
