@@ -30,16 +30,16 @@ def create_app(
     from flask_openapi3 import Info, OpenAPI
 
     from app import logs
+    from app.engines import ENGINES
     from app.settings import load
     from app.studio import Studio
-    from app.web import docs, generate, guard, health, problems
+    from app.web import docs, engines, generate, guard, health, problems
 
     settings = settings or load()
     logs.configure(settings)
+    built = {name: entry.build(settings) for name, entry in ENGINES.items()}
     if isinstance(engine, str):
-        from app.engines import ENGINES
-
-        engine = ENGINES[settings.engine](settings)
+        engine = built[settings.engine]
     studio = Studio(engine, max_active=settings.max_active)
     engine_name = engine.name if engine else settings.engine
 
@@ -54,6 +54,8 @@ def create_app(
     guard.protect(app, deadline_s=settings.deadline_s)
     problems.register(app, scrub=logs.Scrubber(settings.secrets))
     app.register_api(generate.blueprint(studio))
+    configured = [name for name, each in built.items() if each is not None]
+    app.register_api(engines.blueprint(ENGINES, configured=configured, in_use=engine_name))
     app.register_api(
         health.blueprint(version=VERSION, engine_name=engine_name, checks={"engine": health.engine_check(studio)})
     )

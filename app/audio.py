@@ -25,9 +25,9 @@ from app.errors import UpstreamBadResponse
 if TYPE_CHECKING:
     from soundfile import SoundFile
 
-Format = Literal["wav", "flac", "ogg", "mp3"]
-FORMATS: Final[tuple[Format, ...]] = get_args(Format)
-MEDIA_TYPES: Final[Mapping[Format, str]] = {
+AudioFormat = Literal["wav", "flac", "ogg", "mp3"]
+AUDIO_FORMATS: Final[tuple[AudioFormat, ...]] = get_args(AudioFormat)
+MEDIA_TYPES: Final[Mapping[AudioFormat, str]] = {
     "wav": "audio/wav",
     "flac": "audio/flac",
     "ogg": "audio/ogg",
@@ -56,7 +56,7 @@ class Audio:
     """
 
     content: bytes
-    format: Format
+    format: AudioFormat
     duration_s: float
     rate_hz: int
     channels: int
@@ -124,13 +124,13 @@ def _tidied(text: str | bytes) -> bytes:
     return encoded + b"=" * (-len(encoded) % 4)
 
 
-Kind = Format | Literal["mp4", "aac", "webm", "hls"]
+Kind = AudioFormat | Literal["mp4", "aac", "webm", "hls"]
 
 
 def sniff(content: bytes) -> Kind | None:
     """Return what kind of media the first bytes say this is, or None.
 
-    The names are those of `Format` for what can be proven, and `mp4`, `aac`, `webm`,
+    The names are those of `AudioFormat` for what can be proven, and `mp4`, `aac`, `webm`,
     `hls` for what is recognised only to be refused by name.
     """
     if content[:4] in (b"RIFF", b"RIFX", b"RF64") and content[8:12] == b"WAVE":
@@ -316,7 +316,7 @@ _QUIET_BYTES: Final[Mapping[tuple[int, int], bytes]] = {
 # ---------------------------------------------------------------------- libsndfile
 
 
-def _prove_compressed(content: bytes, kind: Format) -> Audio:
+def _prove_compressed(content: bytes, kind: AudioFormat) -> Audio:
     if kind == "ogg":
         _check_last_page(content)
     frames, is_silent = 0, True
@@ -351,13 +351,13 @@ def _check_last_page(content: bytes) -> None:
         raise UpstreamBadResponse("The audio is truncated: its last page is missing.", repeat=True)
 
 
-_LIBRARY_FORMATS: Final[Mapping[Format, tuple[str, ...]]] = {
+_LIBRARY_FORMATS: Final[Mapping[AudioFormat, tuple[str, ...]]] = {
     "wav": ("WAV", "WAVEX"),
     "flac": ("FLAC",),
     "ogg": ("OGG",),
     "mp3": ("MP3", "MPEG"),
 }
-_ENCODINGS: Final[Mapping[Format, tuple[str, str]]] = {
+_ENCODINGS: Final[Mapping[AudioFormat, tuple[str, str]]] = {
     "wav": ("WAV", "PCM_16"),
     "flac": ("FLAC", "PCM_16"),
     "ogg": ("OGG", "VORBIS"),
@@ -400,7 +400,7 @@ def _blocks(file: SoundFile, dtype: _SampleType) -> Iterable[bytes]:
         yield bytes(memoryview(buffer)[: frames * file.channels * _SAMPLE_BYTES[dtype]])
 
 
-def transcode(audio: Audio, format: Format) -> Audio:
+def transcode(audio: Audio, format: AudioFormat) -> Audio:
     """Return `audio` in another container, 16-bit where the container is lossless.
 
     Raises:
@@ -451,7 +451,7 @@ def encode_samples(samples: Sequence[Sequence[float | None]], *, rate_hz: int) -
 _LARGEST_FLOAT_PEAK: Final = 8.0
 
 
-def _encode(blocks: Iterable[bytes], dtype: _SampleType, rate_hz: int, channels: int, format: Format) -> Audio:
+def _encode(blocks: Iterable[bytes], dtype: _SampleType, rate_hz: int, channels: int, format: AudioFormat) -> Audio:
     import soundfile
 
     if format == "mp3" and (rate_hz not in _MP3_RATES_HZ or channels > 2):

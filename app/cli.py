@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from app.engines import huggingface
-from app.engines.engine import Brief, Progress
+from app.engines.engine import MAX_CLIP_S, MIN_CLIP_S, Brief, Progress
 from app.engines.huggingface import HuggingFace, Probe
 from app.errors import EngineError, EngineNotConfigured
 from app.retry import Deadline
@@ -26,7 +26,12 @@ def main() -> None:
 @main.command()
 @click.option("--prompt", default="calm piano", show_default=True, help="What the piece should be.")
 @click.option(
-    "--duration", "duration_s", default=10.0, show_default=True, type=click.FloatRange(5, 30), help="Length in seconds."
+    "--duration",
+    "duration_s",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(MIN_CLIP_S, MAX_CLIP_S),
+    help="Length in seconds.",
 )
 @click.option(
     "--generate",
@@ -80,9 +85,9 @@ def _generate(engine: HuggingFace, settings: Settings, brief: Brief, file: Path)
     def report(progress: Progress) -> None:
         click.echo(progress.message, err=True)
 
-    audio = engine.generate(brief, deadline=Deadline.after(settings.hf_timeout_s), report=report).audio
-    file.write_bytes(audio.content)
-    click.echo(f"wrote      {file}: {audio.duration_s:.2f} s of {audio.format.upper()}, {audio.rate_hz} Hz")
+    piece = engine.generate(brief, deadline=Deadline.after(settings.hf_timeout_s), report=report).file
+    file.write_bytes(piece.content)
+    click.echo(f"wrote      {file}: {piece.duration_s:.2f} s of {piece.format.upper()}")
 
 
 def _fail(*lines: str) -> NoReturn:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from app.audio import Audio, Format, transcode
-from app.engines.engine import Brief, Engine, Report, Take, ignore
-from app.errors import EngineNotConfigured, Overloaded
+from app.audio import AUDIO_FORMATS, Audio, transcode
+from app.engines.engine import Brief, Document, Engine, Format, Report, Take, ignore
+from app.errors import EngineNotConfigured, FieldError, InvalidRequest, Overloaded
 from app.retry import Deadline, FailedAttempt, Sleep, run_attempts
 
 _log = structlog.get_logger(__name__)
@@ -24,20 +24,22 @@ class Piece:
     """What `Studio.generate` returns.
 
     Attributes:
-        audio: The piece in the format that was asked for.
+        file: The piece in the format that was asked for.
         engine: Name of the engine that made it.
         seed: The seed it was made with.
         attempts: How many attempts it took, 1 or more.
         upstream_s: Seconds the last attempt waited for the engine.
         decode_s: Seconds spent decoding, proving and transcoding.
+        remarks: Sentences for people about what could not be done as asked.
     """
 
-    audio: Audio
+    file: Audio | Document
     engine: str
     seed: int
     attempts: int
     upstream_s: float
     decode_s: float
+    remarks: tuple[str, ...]
 
 
 class Studio:
@@ -58,23 +60,31 @@ class Studio:
     def is_configured(self) -> bool:
         return self._engine is not None
 
-    def generate(self, brief: Brief, *, format: Format, deadline: Deadline, report: Report = ignore) -> Piece:
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """What pieces can be delivered as."""
+        return self._engine.abilities.formats if self._engine else AUDIO_FORMATS
+
+    def generate(self, brief: Brief, *, deadline: Deadline, report: Report = ignore) -> Piece:
         """Make the piece, repeating failed attempts as the engine's policy allows.
 
         Raises:
             EngineError: the engine's failure, after the last attempt.
+            InvalidRequest: the engine cannot deliver the format.
             Overloaded: all places are taken.
         """
         if self._engine is None:
             raise EngineNotConfigured
+        if brief.format not in self.formats:
+            raise _undeliverable(self.formats)
         if not self._places.acquire(blocking=False):
             raise Overloaded(retry_after_s=RETRY_WHEN_FULL_S)
         try:
-            return self._generate(self._engine, brief, format, deadline, report)
+            return self._generate(self._engine, brief, deadline, report)
         finally:
             self._places.release()
 
-    def _generate(self, engine: Engine, brief: Brief, format: Format, deadline: Deadline, report: Report) -> Piece:
+    def _generate(self, engine: Engine, brief: Brief, deadline: Deadline, report: Report) -> Piece:
         log = _log.bind(engine=engine.name)
 
         def attempt(number: int, until: Deadline) -> tuple[int, float, Take]:
@@ -100,20 +110,39 @@ class Studio:
             attempt, policy=engine.policy, deadline=deadline, on_failure=on_failure, sleep=self._sleep
         )
         started_s = deadline.clock()
-        audio = transcode(take.audio, format)
+        file = _delivered(take.file, brief.format)
         transcode_s = deadline.clock() - started_s
         log.info(
-            "decoded audio",
-            bytes=len(audio.content),
-            seconds=round(audio.duration_s, 3),
-            format=audio.format,
-            upstream_format=take.audio.format,
+            "finished piece",
+            bytes=len(file.content),
+            seconds=round(file.duration_s, 3),
+            format=file.format,
+            engine_format=take.file.format,
+            remarks=len(take.remarks),
         )
         return Piece(
-            audio=audio,
+            file=file,
             engine=engine.name,
             seed=brief.seed,
             attempts=attempts,
             upstream_s=elapsed_s - take.decode_s,
             decode_s=take.decode_s + transcode_s,
+            remarks=take.remarks,
         )
+
+
+def _delivered(file: Audio | Document, format: Format) -> Audio | Document:
+    """Return audio in the container that was asked for; a document is what it is."""
+    match format:
+        case "mid" | "stems":
+            return file
+        case _:
+            return transcode(file, format) if isinstance(file, Audio) else file
+
+
+def _undeliverable(formats: tuple[Format, ...]) -> InvalidRequest:
+    *others, last = (f"'{each}'" for each in formats)
+    return InvalidRequest(
+        "This engine cannot deliver the format.",
+        fields=(FieldError("format", f"must be one of {', '.join(others)} or {last} with this engine"),),
+    )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from flask.testing import FlaskClient
 
 from app.audio import Audio, encode_pcm16
-from app.engines.engine import Brief, Report, Take, ignore
+from app.engines.engine import Abilities, Brief, Document, Report, Take, ignore
 from app.retry import Deadline, RetryPolicy
 
 
@@ -22,8 +22,10 @@ def tone(duration_s: float = 1.0, *, rate_hz: int = 8_000) -> Audio:
 
 TONE = tone()
 
-Outcome = Audio | BaseException
-"""What one attempt comes to: the audio it returns or the exception it raises."""
+NOTES = Document(b"MThd and so on", "mid", 12.5)
+
+Outcome = Audio | Document | BaseException
+"""What one attempt comes to: the file it returns or the exception it raises."""
 
 
 MakeClient = Callable[..., FlaskClient]
@@ -61,18 +63,24 @@ class FakeEngine:
         attempts: int = 1,
         timeout_s: float = 60.0,
         backoff_s: float = 2.0,
+        abilities: Abilities | None = None,
+        remarks: tuple[str, ...] = (),
         while_working: Callable[[], object] = lambda: None,
     ) -> None:
         """
         Args:
             outcomes: Of each attempt; none means audio.
             attempts: Attempts at most that its policy allows.
+            abilities: Audio from free text by default.
+            remarks: What each take comes with.
             while_working: Called in each attempt, before its outcome.
         """
+        self.abilities = abilities or Abilities()
         self.policy = RetryPolicy(attempts=attempts, timeout_s=timeout_s, backoff_s=backoff_s)
         self.briefs: list[Brief] = []
         self.deadlines: list[Deadline] = []
         self._outcomes = list(outcomes) or [TONE]
+        self._remarks = remarks
         self._while_working = while_working
 
     def generate(self, brief: Brief, *, deadline: Deadline, report: Report = ignore) -> Take:
@@ -82,4 +90,4 @@ class FakeEngine:
         outcome = self._outcomes.pop(0) if len(self._outcomes) > 1 else self._outcomes[0]
         if isinstance(outcome, BaseException):
             raise outcome
-        return Take(outcome, decode_s=0.0)
+        return Take(outcome, decode_s=0.0, remarks=self._remarks)

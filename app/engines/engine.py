@@ -1,23 +1,73 @@
 """What an engine is: the one interface between the service and whatever makes the music.
 
-To add an engine: a folder or module beside this one with `build(settings)`, and one line
-in `ENGINES` (`app/engines/__init__.py`). `tests/unit/engines/test_engines_contract.py` then holds
-it to the demands below.
+To add an engine: a folder or module beside this one with `build(settings)` and its
+`ABILITIES`, and one line in `ENGINES` (`app/engines/__init__.py`).
+`tests/unit/engines/test_engines_contract.py` then holds it to the demands below.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, Protocol
 
-from app.audio import Audio
+from app.audio import AUDIO_FORMATS, Audio, AudioFormat
 from app.retry import Deadline, RetryPolicy
+
+MIN_CLIP_S: Final = 5.0
+MAX_CLIP_S: Final = 30.0
+"""How long the clip of one request may be; each engine is up to that."""
+
+DocumentFormat = Literal["mid", "stems"]
+Format = Literal[AudioFormat, DocumentFormat]
+"""How a piece can be delivered: audio in a container, or a document about it."""
+
+DOCUMENT_MEDIA_TYPES: Final[Mapping[DocumentFormat, str]] = {"mid": "audio/midi", "stems": "application/zip"}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What an engine knows about a piece beyond its sound, as a file.
+
+    Attributes:
+        content: The whole file.
+        format: `mid`, a Standard MIDI File of its notes; `stems`, a ZIP of one WAV for each player.
+        duration_s: Length of the piece in seconds.
+    """
+
+    content: bytes
+    format: DocumentFormat
+    duration_s: float
+
+    @property
+    def media_type(self) -> str:
+        return DOCUMENT_MEDIA_TYPES[self.format]
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What can be asked of an engine.
+
+    Attributes:
+        formats: What it can deliver, audio first; audio is transcoded for it.
+        min_duration_s: Shortest piece, in seconds.
+        max_duration_s: Longest piece, in seconds.
+        styles: Names of the styles it knows; empty when it takes free text alone.
+        moods: Names of the moods it knows; empty when it takes free text alone.
+        instruments: The family of each instrument it knows, by name; empty when it takes free text alone.
+    """
+
+    formats: tuple[Format, ...] = AUDIO_FORMATS
+    min_duration_s: float = MIN_CLIP_S
+    max_duration_s: float = MAX_CLIP_S
+    styles: tuple[str, ...] = ()
+    moods: tuple[str, ...] = ()
+    instruments: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """What a piece of music should be.
+    """What a piece of music should be, and as what file it is wanted.
 
     Attributes:
         prompt: Free text, 1 to 1,000 characters.
@@ -26,6 +76,8 @@ class Brief:
         mood: Free text, or None.
         tempo_bpm: Beats per minute, or None.
         instruments: Names as the caller wrote them, possibly none.
+        format: How the piece is to be delivered; it says nothing about the music. In place of one container
+            of audio an engine may always give another.
     """
 
     prompt: str
@@ -34,6 +86,7 @@ class Brief:
     mood: str | None = None
     tempo_bpm: int | None = None
     instruments: tuple[str, ...] = ()
+    format: Format = "wav"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +118,14 @@ class Take:
     """One successful attempt.
 
     Attributes:
-        audio: The piece, proven to play.
+        file: The piece: audio that is proven to play, or the document that the brief wants.
         decode_s: Seconds of the attempt spent turning the answer into proven audio.
+        remarks: Sentences for people about what could not be done as asked.
     """
 
-    audio: Audio
+    file: Audio | Document
     decode_s: float
+    remarks: tuple[str, ...] = ()
 
 
 class Engine(Protocol):
@@ -79,6 +134,10 @@ class Engine(Protocol):
     @property
     def name(self) -> str:
         """The engine's key in `ENGINES`."""
+
+    @property
+    def abilities(self) -> Abilities:
+        """What it can be asked for; nobody asks it for anything else."""
 
     @property
     def policy(self) -> RetryPolicy:

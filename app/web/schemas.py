@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from app.audio import Format
+from app.engines.engine import MAX_CLIP_S, MIN_CLIP_S, Format
 from app.errors import FieldError
 
 MAX_INSTRUMENTS: Final = 12
@@ -111,7 +111,10 @@ class GenerateRequest(BaseModel):
         "characters are refused.",
     )
     duration: Annotated[float, BeforeValidator(_number)] = Field(
-        10.0, ge=5, le=30, description="Length in seconds. A numeric string, as forms send it, is accepted too."
+        10.0,
+        ge=MIN_CLIP_S,
+        le=MAX_CLIP_S,
+        description="Length in seconds. A numeric string, as forms send it, is accepted too.",
     )
     mood: Annotated[str, StringConstraints(max_length=60), BeforeValidator(_one_line)] | None = Field(
         None, description="Free text, e.g. `calm`."
@@ -131,7 +134,10 @@ class GenerateRequest(BaseModel):
         None, description="Asks for the same piece again; random when absent, and reported in `Studio-Seed`."
     )
     format: Format | None = Field(
-        None, description="Container of the audio. When absent the `Accept` header chooses; without one it is `wav`."
+        None,
+        description="Container of the audio; or `mid` for the notes and `stems` for a ZIP of WAVs, one for each "
+        "player, which only some engines know (`GET /api/engines`). When absent the `Accept` header chooses; without "
+        "one it is `wav`.",
     )
 
     @model_validator(mode="before")
@@ -188,6 +194,33 @@ class Readiness(BaseModel):
 
     status: str = Field(examples=["ok"])
     checks: dict[str, str] = Field(description="`ok` for each check, by name.")
+
+
+class InstrumentDescription(BaseModel):
+    """An instrument that an engine plays."""
+
+    name: str
+    family: str = Field(examples=["strings"])
+
+
+class EngineDescription(BaseModel):
+    """An engine, and what can be asked of it. Empty lists mean that it takes free text alone."""
+
+    name: str = Field(examples=["composer"])
+    in_use: bool = Field(description="Whether this service makes its music with it.")
+    configured: bool = Field(description="Whether it has the settings that it needs.")
+    formats: list[Format] = Field(description="What `format` may be.")
+    min_duration: float = Field(description="Shortest `duration`, in seconds.")
+    max_duration: float = Field(description="Longest `duration`, in seconds.")
+    styles: list[str] = Field(description="Styles that it knows when a prompt names them.")
+    moods: list[str] = Field(description="Moods that it knows; others are understood as well as they can be.")
+    instruments: list[InstrumentDescription] = Field(description="What `instruments` may name; most have synonyms.")
+
+
+class Engines(BaseModel):
+    """The engines that this service can be configured for."""
+
+    engines: list[EngineDescription]
 
 
 class FieldProblem(BaseModel):

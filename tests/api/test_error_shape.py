@@ -37,6 +37,7 @@ ROUTES = [
     ("GET", "/health"),
     ("GET", "/ready"),
     ("POST", "/studio-generate"),
+    ("GET", "/api/engines"),
     ("GET", "/docs"),
     ("GET", "/docs/"),
     ("GET", "/docs/errors"),

@@ -8,11 +8,11 @@ import re
 from collections.abc import Mapping
 
 import pytest
-from fakes import TONE, FakeEngine, MakeClient, tone
+from fakes import NOTES, TONE, FakeEngine, MakeClient, tone
 from flask.testing import FlaskClient
 
 from app import audio
-from app.engines.engine import Brief
+from app.engines.engine import Abilities, Brief, Document, DocumentFormat
 from app.errors import UpstreamError
 
 WHOLE_REQUEST: Mapping[str, object] = {
@@ -188,6 +188,89 @@ def test_without_a_format_field_the_accept_header_chooses(client: FlaskClient, a
 
     assert response.status_code == 200
     assert audio.sniff(response.data) == format
+
+
+STEMS = Document(b"PK and so on", "stems", 12.5)
+ALL_FORMATS = Abilities(formats=(*audio.AUDIO_FORMATS, "mid", "stems"))
+
+
+@pytest.mark.parametrize(("document", "ending"), [(NOTES, "mid"), (STEMS, "zip")])
+def test_a_document_is_delivered_like_audio(make_client: MakeClient, document: Document, ending: str) -> None:
+    client = make_client(FakeEngine(document, abilities=ALL_FORMATS))
+
+    response = client.post("/studio-generate", json={"prompt": "rain", "seed": 7, "format": document.format})
+
+    digest = base64.b64encode(hashlib.sha256(document.content).digest()).decode()
+    assert response.status_code == 200
+    assert response.data == document.content
+    assert response.content_type == {"mid": "audio/midi", "stems": "application/zip"}[document.format]
+    assert f'filename="studio-rain.{ending}"' in response.headers["Content-Disposition"]
+    assert response.headers["Studio-Duration"] == "12.50"
+    assert response.headers["Studio-Seed"] == "7"
+    assert response.headers["Repr-Digest"] == f"sha-256=:{digest}:"
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("accept", "document"),
+    [
+        ("audio/midi", NOTES),
+        ("audio/mid", NOTES),
+        ("audio/x-midi", NOTES),
+        ("audio/midi, audio/wav;q=0.5", NOTES),
+        ("application/zip", STEMS),
+    ],
+)
+def test_the_accept_header_chooses_documents_where_the_engine_has_them(
+    make_client: MakeClient, accept: str, document: Document
+) -> None:
+    engine = FakeEngine(document, abilities=ALL_FORMATS)
+
+    response = make_client(engine).post("/studio-generate", json={"prompt": "rain"}, headers={"Accept": accept})
+
+    assert response.data == document.content
+    assert engine.briefs[0].format == document.format
+
+
+@pytest.mark.parametrize(
+    ("accept", "format"), [("audio/midi", "wav"), ("application/zip", "wav"), ("audio/midi, audio/flac;q=0.1", "flac")]
+)
+def test_an_accept_header_that_the_engine_cannot_satisfy_is_one_that_nobody_knows(
+    client: FlaskClient, accept: str, format: str
+) -> None:
+    response = client.post("/studio-generate", json={"prompt": "rain"}, headers={"Accept": accept})
+
+    assert response.status_code == 200
+    assert audio.sniff(response.data) == format
+
+
+@pytest.mark.parametrize("format", ["mid", "stems"])
+def test_a_format_field_that_the_engine_cannot_satisfy_is_refused(
+    client: FlaskClient, engine: FakeEngine, format: DocumentFormat
+) -> None:
+    response = client.post("/studio-generate", json={"prompt": "rain", "format": format})
+
+    assert response.status_code == 400
+    problem = response.get_json(force=True)
+    assert problem["code"] == "invalid-request"
+    assert problem["errors"] == [
+        {"field": "format", "message": "must be one of 'wav', 'flac', 'ogg' or 'mp3' with this engine"}
+    ]
+    assert engine.briefs == []
+
+
+def test_what_could_not_be_done_as_asked_is_said(make_client: MakeClient) -> None:
+    client = make_client(FakeEngine(remarks=('Nobody here plays "kazoo".', "Nobody here plays a bağlama.")))
+
+    response = client.post("/studio-generate", json={"prompt": "rain"})
+
+    assert response.headers["Studio-Remarks"] == (
+        '%"Nobody here plays %22kazoo%22.", %"Nobody here plays a ba%c4%9flama."'
+    )
+
+
+def test_without_remarks_there_is_no_header_for_them(client: FlaskClient) -> None:
+    assert "Studio-Remarks" not in client.post("/studio-generate", json={"prompt": "rain"}).headers
 
 
 def test_a_failed_attempt_is_repeated_and_counted(make_client: MakeClient) -> None:

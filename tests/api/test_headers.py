@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from app import create_app
 from app.settings import Settings
-from app.web.generate import content_disposition, file_name
+from app.web.headers import content_disposition, display_strings, file_name
 
 PATHS = [
     "/health",
     "/ready",
     "/nowhere",
     "/studio-generate",
+    "/api/engines",
     "/docs",
     "/docs/",
     "/docs/errors",
@@ -70,6 +71,27 @@ def test_nothing_a_caller_writes_can_break_the_header(username: str, prompt: str
     assert len(name.encode()) <= 255
     assert len(match[1]) <= 255
     assert re.fullmatch(r"studio(-\w+)*\.wav", name)
+
+
+# ---------------------------------------------------------------------- remarks
+
+
+@settings(deadline=None)
+@given(texts=st.lists(st.text(max_size=60), max_size=5))
+@example(texts=['"', "%", "\r\nSet-Cookie: a=b", "\x00\x7f", "\N{MUSICAL SYMBOL G CLEF}", ", "])
+def test_any_remarks_make_a_list_of_display_strings(texts: list[str]) -> None:
+    header = display_strings(texts)
+
+    item = r'%"(?:[ !#$&-~]|%[0-9a-f]{2})*"'
+    assert re.fullmatch(f"({item}(, {item})*)?", header)
+    assert [unquote(each[2:-1], errors="strict") for each in re.findall(item, header)] == texts
+
+
+def test_more_remarks_than_a_header_can_hold_are_cut_between_two() -> None:
+    header = display_strings(["ü" * 500] * 10)
+
+    assert header.count('%"') == 1
+    assert len(header) <= 4_000
 
 
 @pytest.fixture(scope="module")

@@ -86,14 +86,21 @@ def test_the_described_statuses_are_the_produced_ones(make_client: MakeClient, d
     assert {int(status) for status in description["paths"]["/studio-generate"]["post"]["responses"]} == produced
     assert set(description["paths"]["/health"]["get"]["responses"]) == {"200", "500"}
     assert set(description["paths"]["/ready"]["get"]["responses"]) == {"200", "500", "503"}
+    assert set(description["paths"]["/api/engines"]["get"]["responses"]) == {"200", "304", "500"}
 
 
-def test_the_described_headers_of_a_clip_are_the_sent_ones(client: FlaskClient, description: dict[str, Any]) -> None:
-    sent = client.post("/studio-generate", json={"prompt": "rain"}).headers
+def test_the_described_headers_of_a_clip_are_the_sent_ones(
+    make_client: MakeClient, description: dict[str, Any]
+) -> None:
+    plain, remarked = (
+        set(make_client(engine).post("/studio-generate", json={"prompt": "rain"}).headers.keys())
+        for engine in (FakeEngine(), FakeEngine(remarks=("It rains.",)))
+    )
     described = description["paths"]["/studio-generate"]["post"]["responses"]["200"]["headers"]
 
-    assert set(described) <= set(sent.keys())
-    assert {name for name, _ in sent if name.startswith("Studio-")} <= set(described)
+    assert {name for name, header in described.items() if header.get("required")} <= plain
+    assert set(described) <= remarked
+    assert {name for name in remarked if name.startswith("Studio-")} <= set(described)
 
 
 def test_the_body_is_described_by_the_model_that_checks_it(description: dict[str, Any]) -> None:
@@ -111,6 +118,9 @@ def test_the_body_is_described_by_the_model_that_checks_it(description: dict[str
 def test_nothing_of_the_library_that_is_not_ours_is_described(description: dict[str, Any]) -> None:
     assert set(description["components"]["schemas"]) == {
         "GenerateRequest",
+        "Engines",
+        "EngineDescription",
+        "InstrumentDescription",
         "Health",
         "Readiness",
         "Problem",
@@ -190,6 +200,7 @@ def described_service() -> schemathesis.BaseSchema:
     [
         ("POST", "/studio-generate", schemathesis.GenerationMode.POSITIVE),
         ("POST", "/studio-generate", schemathesis.GenerationMode.NEGATIVE),
+        ("GET", "/api/engines", schemathesis.GenerationMode.POSITIVE),
         ("GET", "/health", schemathesis.GenerationMode.POSITIVE),
         ("GET", "/ready", schemathesis.GenerationMode.POSITIVE),
     ],

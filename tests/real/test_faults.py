@@ -59,7 +59,7 @@ from real.faults import (
 from werkzeug.datastructures import Headers
 
 from app import create_app
-from app.audio import FORMATS, Audio, Format, prove, transcode
+from app.audio import AUDIO_FORMATS, Audio, AudioFormat, prove, transcode
 from app.errors import EngineError, catalogue
 from app.settings import Settings
 
@@ -360,11 +360,11 @@ def test_a_healthy_endpoint_is_understood(upstream: FaultyServer, call: MakeCall
     assert call("/").generate().code == "ok"
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", AUDIO_FORMATS)
 def test_raw_audio_of_any_container_becomes_what_was_asked_for(
-    upstream: FaultyServer, call: MakeCaller, format: Format
+    upstream: FaultyServer, call: MakeCaller, format: AudioFormat
 ) -> None:
-    for container in FORMATS:
+    for container in AUDIO_FORMATS:
         upstream.answers(play_plain(answer(transcode(TONE, container).content, content_type="text/plain")))
         outcome = call().generate(format=format)
         assert (outcome.code, prove(outcome.body).format) == ("ok", format)

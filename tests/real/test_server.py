@@ -285,7 +285,7 @@ def test_an_answer_and_its_log_lines_carry_the_same_id(serve: Serve) -> None:
 
     assert [line["event"] for line in server.log if line.get("request_id") == "my-id.1"] == [
         "attempt succeeded",
-        "decoded audio",
+        "finished piece",
         "request",
     ]
 

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from app.audio import (
-    FORMATS,
+    AUDIO_FORMATS,
     MAX_CHANNELS,
     MAX_DURATION_S,
     MAX_RATE_HZ,
@@ -27,7 +27,7 @@ from app.audio import (
     MIN_DURATION_S,
     MIN_RATE_HZ,
     Audio,
-    Format,
+    AudioFormat,
     decode_base64,
     encode_pcm16,
     encode_samples,
@@ -132,8 +132,8 @@ FILES = {
 }
 
 
-def format_of(name: str) -> Format:
-    return next(each for each in FORMATS if name.startswith(each))
+def format_of(name: str) -> AudioFormat:
+    return next(each for each in AUDIO_FORMATS if name.startswith(each))
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -567,9 +567,9 @@ def test_what_is_far_too_large_is_refused_before_it_is_decoded() -> None:
 # ---------------------------------------------------------------------- from one format to another
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", AUDIO_FORMATS)
 @pytest.mark.parametrize("name", FILES)
-def test_every_file_becomes_every_format_and_keeps_its_length_and_sound(name: str, format: Format) -> None:
+def test_every_file_becomes_every_format_and_keeps_its_length_and_sound(name: str, format: AudioFormat) -> None:
     """libsndfile 1.2.2 garbles a stereo MP3 that is written in 16-bit samples."""
     source = prove(FILES[name])
     audio = transcode(source, format)
@@ -582,8 +582,8 @@ def test_every_file_becomes_every_format_and_keeps_its_length_and_sound(name: st
     assert loudness(after) == pytest.approx(loudness(before), rel=0.05)
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_the_same_format_is_passed_on_untouched(format: Format) -> None:
+@pytest.mark.parametrize("format", AUDIO_FORMATS)
+def test_the_same_format_is_passed_on_untouched(format: AudioFormat) -> None:
     audio = transcode(prove(FILES["wav-16"]), format)
     assert transcode(audio, format) is audio
 
@@ -597,16 +597,16 @@ def test_sixteen_bits_survive_a_lossless_round_trip() -> None:
 
 
 @pytest.mark.parametrize("peak", [2.0, 1e6, 1e37])
-@pytest.mark.parametrize("format", FORMATS[1:])
-def test_floats_beyond_full_scale_are_clipped(format: Format, peak: float) -> None:
+@pytest.mark.parametrize("format", AUDIO_FORMATS[1:])
+def test_floats_beyond_full_scale_are_clipped(format: AudioFormat, peak: float) -> None:
     """LAME aborts the whole process on floats of 1e6, and Vorbis makes silence of 1e37."""
     audio = transcode(prove(tone(subtype="FLOAT", peak=peak)), format)
     samples, _ = decoded(audio.content)
     assert 0.5 < loudness(samples)[0] < 1.2
 
 
-@pytest.mark.parametrize("format", FORMATS[1:])
-def test_floats_too_small_for_sixteen_bits_are_silence_once_transcoded(format: Format) -> None:
+@pytest.mark.parametrize("format", AUDIO_FORMATS[1:])
+def test_floats_too_small_for_sixteen_bits_are_silence_once_transcoded(format: AudioFormat) -> None:
     audio = prove(tone(subtype="FLOAT", peak=1e-12))
     assert "silent" in refused(lambda: transcode(audio, format)).detail
 
@@ -615,7 +615,9 @@ def test_floats_too_small_for_sixteen_bits_are_silence_once_transcoded(format: F
     ("format", "rate_hz", "channels"),
     [("mp3", 4_000, 1), ("mp3", 96_000, 1), ("mp3", 44_101, 2), ("mp3", 44_100, 3), ("flac", 96_001, 1)],
 )
-def test_a_format_that_cannot_hold_the_rate_or_channels_is_refused(format: Format, rate_hz: int, channels: int) -> None:
+def test_a_format_that_cannot_hold_the_rate_or_channels_is_refused(
+    format: AudioFormat, rate_hz: int, channels: int
+) -> None:
     audio = prove(tone(rate_hz=rate_hz, channels=channels))
     assert "ask for another format" in refused(lambda: transcode(audio, format)).detail
 
@@ -623,7 +625,7 @@ def test_a_format_that_cannot_hold_the_rate_or_channels_is_refused(format: Forma
 @pytest.mark.parametrize("rate_hz", [MIN_RATE_HZ, 8_001, 44_100, 96_000, MAX_RATE_HZ])
 @pytest.mark.parametrize("channels", [1, MAX_CHANNELS])
 @pytest.mark.parametrize("format", ["flac", "ogg"])
-def test_flac_and_ogg_hold_the_whole_range(format: Format, rate_hz: int, channels: int) -> None:
+def test_flac_and_ogg_hold_the_whole_range(format: AudioFormat, rate_hz: int, channels: int) -> None:
     audio = transcode(prove(tone(rate_hz=rate_hz, channels=channels, duration_s=0.6)), format)
     assert prove(audio.content).duration_s == pytest.approx(0.6, abs=0.01)
 
@@ -801,8 +803,8 @@ def test_a_damaged_file_is_proven_or_refused(content: bytes) -> None:
 
 
 @FUZZ
-@given(content=damaged_files(), format=st.sampled_from(FORMATS))
-def test_what_was_proven_can_be_transcoded_or_is_refused(content: bytes, format: Format) -> None:
+@given(content=damaged_files(), format=st.sampled_from(AUDIO_FORMATS))
+def test_what_was_proven_can_be_transcoded_or_is_refused(content: bytes, format: AudioFormat) -> None:
     try:
         audio = transcode(prove(content), format)
     except UpstreamBadResponse:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from app.audio import Audio, prove
-from app.engines.engine import Brief, Progress, Report, Take, ignore
+from app.engines.engine import Abilities, Brief, Progress, Report, Take, ignore
 from app.engines.huggingface.gradio.app import App, Function, read_app
 from app.engines.huggingface.gradio.call import Call, file_url
 from app.engines.huggingface.inference import ModelServer
@@ -29,6 +29,9 @@ from app.engines.huggingface.transport.failures import causes
 from app.errors import EngineError, UpstreamBadResponse, UpstreamRejected, UpstreamTimeout
 from app.retry import Clock, Deadline, RetryPolicy
 from app.settings import Settings
+
+ABILITIES: Final = Abilities()
+"""Free text and audio: what is behind the URL may be any model."""
 
 DETECTION_HOLDS_S: Final = 10.0
 """A failure right after the upstream was looked at is no reason to look again."""
@@ -69,6 +72,7 @@ class HuggingFace:
     """
 
     name = "huggingface"
+    abilities = ABILITIES
 
     def __init__(self, settings: Settings, *, clock: Clock = time.monotonic) -> None:
         self._target = parse_target(settings.hf_api_url or "", settings.hf_api_name)

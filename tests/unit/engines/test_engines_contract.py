@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from fakes import tone
 from unit.engines.huggingface.hf_wire import Exchange, Routes, completed, gradio_config, serve, status
 
-from app.audio import FORMATS, Audio, prove
+from app.audio import AUDIO_FORMATS, Audio, prove
 from app.engines import ENGINES
-from app.engines.engine import Brief, Engine, Progress, Take
+from app.engines.engine import MAX_CLIP_S, MIN_CLIP_S, Brief, Document, Engine, Format, Progress, Take
 from app.errors import EngineError, UpstreamTimeout
 from app.retry import Deadline, RetryPolicy
 from app.settings import Settings
@@ -55,7 +56,7 @@ WIRES: dict[str, Callable[[dict[str, object]], contextlib.AbstractContextManager
 @contextlib.contextmanager
 def engine_called(name: str, **routes: object) -> Iterator[Engine]:
     with WIRES.get(name, local)(ROUTES | routes) as settings:
-        engine = ENGINES[name](settings)
+        engine = ENGINES[name].build(settings)
         assert engine is not None, "the settings above configure it"
         yield engine
 
@@ -71,15 +72,42 @@ def test_an_engine_has_the_name_it_is_listed_under_and_a_policy(name: str) -> No
 
 
 @ALL
+def test_what_can_be_asked_of_an_engine_is_known_without_it_and_makes_sense(name: str) -> None:
+    with engine_called(name) as engine:
+        abilities = engine.abilities
+    assert abilities == ENGINES[name].abilities
+    assert set(AUDIO_FORMATS) <= set(abilities.formats)
+    assert abilities.min_duration_s <= MIN_CLIP_S < MAX_CLIP_S <= abilities.max_duration_s
+    for offered in (abilities.formats, abilities.styles, abilities.moods, tuple(abilities.instruments)):
+        assert len(set(offered)) == len(offered)
+        assert all(offered)
+
+
+@pytest.mark.parametrize(
+    ("name", "format"), [(name, each) for name, entry in ENGINES.items() for each in entry.abilities.formats]
+)
+def test_every_format_is_delivered_or_audio_to_make_it_from(name: str, format: Format) -> None:
+    with engine_called(name) as engine:
+        file = engine.generate(replace(BRIEF, format=format), deadline=Deadline.after(30)).file
+    if format in AUDIO_FORMATS:
+        assert isinstance(file, Audio)
+    else:
+        assert isinstance(file, Document)
+        assert file.format == format
+        assert file.content
+    assert file.duration_s == pytest.approx(BRIEF.duration_s, abs=0.1)
+
+
+@ALL
 def test_a_take_plays_and_is_what_it_says(name: str) -> None:
     told: list[Progress] = []
     with engine_called(name) as engine:
         take = engine.generate(BRIEF, deadline=Deadline.after(30), report=told.append)
     assert isinstance(take, Take)
-    assert isinstance(take.audio, Audio)
-    assert take.audio.format in FORMATS
-    assert prove(take.audio.content) == take.audio
-    assert take.audio.duration_s == pytest.approx(BRIEF.duration_s, abs=0.1)
+    assert isinstance(take.file, Audio)
+    assert take.file.format in AUDIO_FORMATS
+    assert prove(take.file.content) == take.file
+    assert take.file.duration_s == pytest.approx(BRIEF.duration_s, abs=0.1)
     assert 0 <= take.decode_s < 30
     assert all(progress.message for progress in told)
     assert all(progress.fraction is None or 0 <= progress.fraction <= 1 for progress in told)
@@ -88,7 +116,7 @@ def test_a_take_plays_and_is_what_it_says(name: str) -> None:
 @ALL
 def test_progress_need_not_be_listened_to(name: str) -> None:
     with engine_called(name) as engine:
-        assert engine.generate(BRIEF, deadline=Deadline.after(30)).audio.content
+        assert engine.generate(BRIEF, deadline=Deadline.after(30)).file.content
 
 
 @ALL
@@ -117,4 +145,4 @@ def test_nothing_but_engine_errors_comes_instead_of_a_take(name: str, brief: Bri
     routes: dict[str, object] = {"/config": status(500, b"\xff<")} if broken else {}
     with engine_called(name, **routes) as engine, contextlib.suppress(EngineError):
         take = engine.generate(brief, deadline=Deadline.after(30))
-        assert prove(take.audio.content).duration_s >= 0.5
+        assert prove(take.file.content).duration_s >= 0.5

@@ -88,8 +88,8 @@ def test_a_gradio_app_is_called_with_the_brief_and_its_file_is_fetched() -> None
         paths = [each.partition("?")[0] for each in server.paths()]
         assert paths == ["GET /config", f"GET {INFO}", f"POST {JOIN}", f"GET {DATA}", f"GET {FILE_ROUTE}"]
         assert server.requests[2].json()["data"] == [TEXT, 10]
-    assert take.audio.content == WAV
-    assert take.audio.duration_s == pytest.approx(0.6)
+    assert take.file.content == WAV
+    assert take.file.duration_s == pytest.approx(0.6)
     assert 0 <= take.decode_s < 1
     assert told == [Progress("Fetching the audio…", fraction=1.0)]
 
@@ -119,7 +119,7 @@ def test_audio_outputs_are_looked_at_before_the_others() -> None:
     config = gradio_config(components=components, dependencies=[dependency([1], [3, 4, 5])])
     outputs = completed({"video": {"path": "/files/v.mp4"}}, {"path": "/files/f.txt"}, FILE)
     with serve(Routes(gradio(**{"/config": config, DATA: outputs}))) as server:
-        assert generate(engine_for(server.url)).audio.content == WAV
+        assert generate(engine_for(server.url)).file.content == WAV
         assert not any("v.mp4" in each or "f.txt" in each for each in server.paths())
 
 
@@ -127,12 +127,12 @@ def test_the_first_thing_that_plays_counts() -> None:
     outputs = completed([{"path": "/files/v.mp4"}, {"path": "/files/gone"}, FILE])
     routes = gradio(**{DATA: outputs, "/gradio_api/file=/files/v.mp4": status(200, b"\0\0\0 ftypisom")})
     with serve(Routes(routes)) as server:
-        assert generate(engine_for(server.url)).audio.content == WAV
+        assert generate(engine_for(server.url)).file.content == WAV
 
 
 def test_something_damaged_does_not_hide_what_comes_after_it() -> None:
     with serve(Routes(gradio(**{DATA: completed(["UklGRiQAAABXQVZFZm10I!!!", FILE])}))) as server:
-        assert generate(engine_for(server.url)).audio.content == WAV
+        assert generate(engine_for(server.url)).file.content == WAV
     with serve(Routes(gradio(**{DATA: completed(["UklGRiQAAABXQVZFZm10I!!!", 3])}))) as server:
         assert isinstance(failure_of(engine_for(server.url)), UpstreamBadResponse)
 
@@ -158,7 +158,7 @@ def test_a_file_that_cannot_be_fetched_is_a_bad_response(code: int, repeat: bool
 
 def test_samples_and_texts_need_no_fetching() -> None:
     with serve(Routes(gradio(**{DATA: completed([8_000, [0.1, -0.1] * 4_000])}))) as server:
-        assert generate(engine_for(server.url)).audio.duration_s == 1.0
+        assert generate(engine_for(server.url)).file.duration_s == 1.0
         assert len(server.requests) == 4
 
 
@@ -277,7 +277,7 @@ def test_a_failed_look_is_not_remembered() -> None:
     with serve(Routes(gradio(**{"/config": config}))) as server:
         engine = engine_for(server.url)
         assert isinstance(failure_of(engine), UpstreamUnavailable)
-        assert generate(engine).audio.content == WAV
+        assert generate(engine).file.content == WAV
 
 
 def test_an_upstream_that_changed_is_looked_at_again_and_called_anew() -> None:
@@ -293,7 +293,7 @@ def test_an_upstream_that_changed_is_looked_at_again_and_called_anew() -> None:
         assert isinstance(failure_of(engine), UpstreamRejected), "too soon to have changed"
         assert server.paths().count("GET /config") == 1
         clock.now_s += DETECTION_HOLDS_S
-        assert generate(engine).audio.content == WAV
+        assert generate(engine).file.content == WAV
         assert server.paths().count("GET /config") == 2
 
 
@@ -332,7 +332,7 @@ def test_a_space_that_was_booting_is_called_as_soon_as_it_is_up() -> None:
     with serve(Routes(gradio(**{"/config": config, "/": status(405)}))) as server:
         engine = engine_for(server.url)
         assert isinstance(failure_of(engine), UpstreamRejected)
-        assert generate(engine).audio.content == WAV
+        assert generate(engine).file.content == WAV
 
 
 def test_a_failure_that_is_no_sign_of_change_is_no_reason_to_look() -> None:
@@ -373,7 +373,7 @@ def bodies(server: Server) -> list[Any]:
 
 def test_a_server_like_gradios_gets_data() -> None:
     with serve(plain(lambda _: (200, WAV))) as server:
-        assert generate(engine_for(f"{server.url}/generate")).audio.content == WAV
+        assert generate(engine_for(f"{server.url}/generate")).file.content == WAV
         assert bodies(server) == [{"data": [TEXT, 10]}]
         assert [each.path for each in server.requests] == ["/generate/config", "/generate"]
 
@@ -443,7 +443,7 @@ def test_a_plain_servers_file_is_fetched_from_it() -> None:
     routes: dict[str, object] = {"/config": status(404), "/a.wav": plays}
     with serve(Routes(routes)) as server:
         routes["/"] = {"audio_url": f"{server.url}/a.wav"}
-        assert generate(engine_for(server.url)).audio.content == WAV
+        assert generate(engine_for(server.url)).file.content == WAV
 
 
 def test_an_inference_host_is_not_asked_for_a_config_nor_sent_data() -> None:
