@@ -11,10 +11,10 @@ DEV_READY := $(VENV)/dev-ready
 export MALLOC_ARENA_MAX ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-gradio check format bench docs lock clean
+.PHONY: help setup run test test-gradio check format bench bench-composer docs pictures lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(DEV_READY) ## make .venv with everything, the `studio` command included
 
@@ -42,6 +42,12 @@ format: $(DEV_READY) ## put the code into its layout
 
 bench: $(DEV_READY) ## measure side by side, and print medians and ratios
 	$(BIN)/python -m bench
+
+bench-composer: $(DEV_READY) ## measure what a piece of the embedded composer costs
+	$(BIN)/python -m bench.composer
+
+pictures: $(DEV_READY) ## draw the pictures of docs/composer.md
+	$(BIN)/python -m tools.draw_pieces
 
 docs: $(RUN_READY) ## write the generated pages of docs/
 	$(BIN)/python -m tools.docs
