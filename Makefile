@@ -11,7 +11,7 @@ DEV_READY := $(VENV)/dev-ready
 export MALLOC_ARENA_MAX ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-gradio check format bench bench-composer docs pictures lock clean
+.PHONY: help setup run test test-gradio check format bench bench-jobs bench-composer docs pictures lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ run: $(RUN_READY) ## serve on the embedded composer (PORT=8000)
 	@echo "  curl -sS -f -X POST http://127.0.0.1:$(PORT)/studio-generate -H 'Content-Type: application/json' -d '{\"prompt\":\"calm piano\",\"duration\":10}' -o calm.wav"
 	@STUDIO_ENGINE=$${STUDIO_ENGINE:-composer} STUDIO_HOST=$${STUDIO_HOST:-127.0.0.1} PORT=$(PORT) exec $(BIN)/gunicorn wsgi:app
 
-test: $(DEV_READY) ## run the tests that need nothing but Python, with the coverage gate
+test: $(DEV_READY) ## run the tests, with the coverage gate (needs postgresql)
 	$(BIN)/python -m pytest -m "not gradio" --cov --cov-report=term --cov-report=json:.coverage.json
 	$(BIN)/python tools/coverage_gate.py .coverage.json
 
@@ -42,6 +42,9 @@ format: $(DEV_READY) ## put the code into its layout
 
 bench: $(DEV_READY) ## measure side by side, and print medians and ratios
 	$(BIN)/python -m bench
+
+bench-jobs: $(DEV_READY) ## kill the service in mid-run, hundreds of jobs long, and measure it at work (needs postgresql)
+	$(BIN)/python -m bench.jobs
 
 bench-composer: $(DEV_READY) ## measure what a piece of the embedded composer costs
 	$(BIN)/python -m bench.composer

@@ -14,13 +14,17 @@ StudioError
 ├── MethodNotAllowed
 ├── IdempotencyConflict
 ├── JobNotFinished
+├── NoResult
 ├── Gone
 ├── PayloadTooLarge
 ├── UnsupportedMediaType
+├── RangeNotSatisfiable
 ├── IdempotencyMismatch
 ├── RateLimited
 ├── Overloaded
 ├── NotReady
+├── JobStoreUnavailable
+├── ResultLost
 ├── InternalError
 └── EngineError
     ├── PromptRefused
@@ -29,15 +33,19 @@ StudioError
     ├── UpstreamRejected
     ├── UpstreamError
     ├── UpstreamUnavailable
-    └── UpstreamTimeout
+    ├── UpstreamTimeout
+    └── Cancelled
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
+
+MAX_DETAIL_LENGTH = 300
 
 MAX_RETRY_AFTER_S = 86_400.0
 """A wait longer than a day is no longer advice; it is cut to this."""
@@ -148,7 +156,15 @@ class JobNotFinished(StudioError):
     retryable = True
     title = "The job is not finished yet."
     hint = "Poll the job's status and ask again when it has succeeded."
-    when = "The result of a job that is queued, running or failed was asked for."
+    when = "The result of a job that is queued or running was asked for."
+
+
+class NoResult(StudioError):
+    status = 409
+    retryable = False
+    title = "The job has no result."
+    hint = "Look at `error` in the job's status, and start a new job."
+    when = "The result of a job that failed was asked for."
 
 
 class Gone(StudioError):
@@ -175,6 +191,14 @@ class UnsupportedMediaType(StudioError):
     when = "The content type is not JSON."
 
 
+class RangeNotSatisfiable(StudioError):
+    status = 416
+    retryable = False
+    title = "The file has no such part."
+    hint = "`Content-Range` says how long the file is; ask for a range inside of it, or for the whole."
+    when = "A `Range` begins behind the end of the audio."
+
+
 class IdempotencyMismatch(StudioError):
     status = 422
     retryable = False
@@ -196,7 +220,7 @@ class Overloaded(StudioError):
     retryable = True
     title = "All places are taken."
     hint = "Try again in a few seconds."
-    when = "As many generations as allowed (`STUDIO_MAX_ACTIVE`) are running."
+    when = "As many generations as allowed (`STUDIO_MAX_ACTIVE`) are running, or jobs (`STUDIO_MAX_QUEUED`) waiting."
 
 
 class NotReady(StudioError):
@@ -205,6 +229,22 @@ class NotReady(StudioError):
     title = "The service cannot do its job right now."
     hint = "Look at `checks` for what is missing."
     when = "A readiness check of `/ready` fails."
+
+
+class JobStoreUnavailable(StudioError):
+    status = 503
+    retryable = True
+    title = "Jobs cannot be kept right now."
+    hint = "Try again in a moment; nothing was started."
+    when = "The jobs' database or files cannot be reached, are locked, read-only or damaged, or their disk is full."
+
+
+class ResultLost(StudioError):
+    status = 500
+    retryable = False
+    title = "The audio of this job is lost."
+    hint = "Generate the piece again; the `seed` in the job's `request` asks for the same one."
+    when = "The file of a finished job is missing or damaged in the store."
 
 
 class InternalError(StudioError):
@@ -276,6 +316,43 @@ class UpstreamTimeout(EngineError):
     title = "The music engine did not finish in time."
     hint = "Ask for a shorter piece, or try again when the engine is less busy."
     when = "No complete answer within the attempt's limit, drip-fed answers included, or the deadline is spent."
+
+
+class Cancelled(EngineError):
+    status = 409
+    retryable = False
+    title = "The work was cancelled."
+    hint = "Nothing is wrong; ask again if the piece is wanted after all."
+    when = "The job was cancelled while this request waited for it."
+
+
+def problem(error: StudioError, *, request_id: str, scrub: Callable[[str], str]) -> dict[str, object]:
+    """Return what people are told about `error`: the members of a problem (RFC 9457), as JSON can hold them.
+
+    Args:
+        error: What went wrong.
+        request_id: Of the request that it went wrong for.
+        scrub: Takes out of its words what must not be told.
+    """
+    detail = " ".join(scrub(error.detail or error.title).split())
+    wait_s = error.retry_after_s if error.retryable else None
+    known = {
+        "retry_after": None if wait_s is None else max(math.ceil(wait_s), 1),
+        "attempts": error.attempts,
+    }
+    return {
+        "type": f"/docs/errors#{error.code()}",
+        "title": error.title,
+        "status": error.status,
+        "detail": detail if len(detail) <= MAX_DETAIL_LENGTH else detail[: MAX_DETAIL_LENGTH - 1] + "…",
+        "code": error.code(),
+        "error": error.title,
+        "retryable": error.retryable,
+        "hint": error.hint,
+        "request_id": request_id,
+        "errors": [{"field": each.field, "message": each.message} for each in error.fields],
+        **{name: value for name, value in known.items() if value is not None},
+    }
 
 
 def catalogue() -> tuple[type[StudioError], ...]:

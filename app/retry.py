@@ -7,18 +7,20 @@ tenacity's; when to stop, how long to wait and what to repeat is decided here.
 
 from __future__ import annotations
 
+import math
 import random
 import re
+import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception
 
-from app.errors import EngineError
+from app.errors import Cancelled, EngineError, UpstreamTimeout
 
 T = TypeVar("T")
 Clock = Callable[[], float]
@@ -30,30 +32,63 @@ SHORTEST_ATTEMPT_S = 1.0
 JITTER = 0.25
 """A wait is lengthened by up to this share, so that clients that failed together do not return together."""
 
+CANCEL_NOTICED_S = 0.25
+"""Longest wait that begins without another look at `Deadline.cancelled`: what waits for a socket or a
+lock cannot wait for an event as well."""
+
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A point in monotonic time by which something must be over."""
+    """A point in monotonic time by which something must be over.
+
+    Attributes:
+        at_s: The point, as `clock` tells time.
+        clock: Monotonic seconds.
+        cancelled: Once it is set, time is up at once; None where nobody can cancel.
+    """
 
     at_s: float
     clock: Clock = time.monotonic
+    cancelled: threading.Event | None = None
 
     @classmethod
-    def after(cls, timeout_s: float, *, clock: Clock = time.monotonic) -> Deadline:
+    def after(
+        cls, timeout_s: float, *, clock: Clock = time.monotonic, cancelled: threading.Event | None = None
+    ) -> Deadline:
         """Return the deadline that lies `timeout_s` seconds from now."""
-        return cls(clock() + timeout_s, clock)
+        return cls(clock() + timeout_s, clock, cancelled)
 
     def within(self, timeout_s: float) -> Deadline:
         """Return this deadline, or the one `timeout_s` seconds from now if that is earlier."""
-        return Deadline(min(self.at_s, self.clock() + timeout_s), self.clock)
+        return replace(self, at_s=min(self.at_s, self.clock() + timeout_s))
 
     def remaining_s(self) -> float:
         """Return the seconds that are left, never less than zero."""
-        return max(self.at_s - self.clock(), 0.0)
+        return 0.0 if self.is_cancelled else max(self.at_s - self.clock(), 0.0)
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self.cancelled is not None and self.cancelled.is_set()
 
     @property
     def expired(self) -> bool:
-        return self.at_s <= self.clock()
+        return self.is_cancelled or self.at_s <= self.clock()
+
+    def waits_s(self, timeout_s: float = math.inf) -> Iterator[float]:
+        """Yield how long to wait next, in seconds, until `timeout_s` from now or this deadline has come.
+
+        A wait that can be cancelled is cut into pieces:
+
+            if not any(lock.acquire(timeout=wait_s) for wait_s in deadline.waits_s()):
+                raise deadline.error("The lock is still taken.")
+        """
+        until = self.within(timeout_s)
+        while (left_s := until.remaining_s()) > 0:
+            yield left_s if self.cancelled is None else min(left_s, CANCEL_NOTICED_S)
+
+    def error(self, detail: str, *, log_text: str = "") -> EngineError:
+        """Return why nothing can be waited for any more: `Cancelled`, or `UpstreamTimeout` with `detail`."""
+        return Cancelled(log_text=log_text) if self.is_cancelled else UpstreamTimeout(detail, log_text=log_text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +130,11 @@ def run_attempts(
 
     Repeated are errors whose `repeat` is true. A `retry_after_s` longer than the backoff is
     obeyed when it fits into the deadline; when it does not, the error goes out at once.
+    Cancelling ends a wait too; it is nobody's failure and is not told to `on_failure`.
 
     Raises:
         EngineError: the last attempt's error, with `attempts` set.
+        Cancelled: the deadline was cancelled.
     """
 
     number, started_s = 0, deadline.clock()
@@ -121,19 +158,26 @@ def run_attempts(
         elapsed_s = deadline.clock() - started_s
         on_failure(FailedAttempt(number, _error_of(state), elapsed_s, state.upcoming_sleep))
 
+    def pause(wait_s: float) -> None:
+        for piece_s in deadline.waits_s(wait_s):
+            sleep(piece_s)
+        if deadline.is_cancelled:
+            raise Cancelled
+
     loop = Retrying(
         stop=is_over,
         wait=wait_s,
         retry=retry_if_exception(lambda error: isinstance(error, EngineError) and error.repeat),
         before_sleep=before_sleep,
         reraise=True,
-        sleep=sleep,
+        sleep=pause,
     )
     try:
         return loop(one_attempt)
     except EngineError as error:
         error.attempts = number
-        on_failure(FailedAttempt(number, error, deadline.clock() - started_s, None))
+        if not isinstance(error, Cancelled):
+            on_failure(FailedAttempt(number, error, deadline.clock() - started_s, None))
         raise
 
 

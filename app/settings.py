@@ -11,6 +11,7 @@ import difflib
 import json
 import os
 import re
+from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
@@ -89,6 +90,86 @@ class Settings(BaseSettings):
         None, ge=1, le=65_535, alias="PORT", description="TCP port to listen on; unset means 8000."
     )
 
+    data_dir: Path = Field(
+        Path("data"),
+        alias="STUDIO_DATA_DIR",
+        description="Folder of the jobs' database and of the finished files; made when it is missing.",
+    )
+    database_url: SecretStr | None = Field(
+        None,
+        alias="STUDIO_DATABASE_URL",
+        description="`postgresql://user:password@host/name`: keeps jobs in Postgres, which many machines can share. "
+        "Without it they are in an SQLite file in `STUDIO_DATA_DIR`.",
+    )
+    store_url: str | None = Field(
+        None,
+        alias="STUDIO_STORE_URL",
+        description="Where finished files are kept: `s3://bucket/prefix`, `gs://…` or `az://…`. "
+        "Unset means a folder in `STUDIO_DATA_DIR`.",
+    )
+    store_max_bytes: int = Field(
+        2**30,
+        ge=2**20,
+        alias="STUDIO_STORE_MAX_BYTES",
+        description="Bytes that the finished files may take together; beyond them the oldest go first.",
+    )
+    executor: Literal["embedded", "none"] | None = Field(
+        None,
+        alias="STUDIO_EXECUTOR",
+        description="`embedded`: the web service runs the jobs itself; `none`: `studio worker` processes do. "
+        "Unset means `embedded` with SQLite and `none` with `STUDIO_DATABASE_URL`.",
+    )
+    job_ttl_s: float = Field(
+        86_400.0,
+        ge=60,
+        le=2_592_000,
+        alias="STUDIO_JOB_TTL_S",
+        description="Seconds a finished job and its file are kept.",
+    )
+    job_attempts: int = Field(
+        3, ge=1, le=10, alias="STUDIO_JOB_ATTEMPTS", description="Attempts at a job's piece, the first one included."
+    )
+    job_timeout_s: float = Field(
+        600.0, gt=0, le=3_600, alias="STUDIO_JOB_TIMEOUT_S", description="Seconds one attempt of a job may take."
+    )
+    job_deadline_s: float = Field(
+        1_800.0,
+        ge=1,
+        le=86_400,
+        alias="STUDIO_JOB_DEADLINE_S",
+        description="Seconds a job may run, from its first attempt to its end, waits between attempts included.",
+    )
+    job_workers: int = Field(
+        4, ge=1, le=64, alias="STUDIO_JOB_WORKERS", description="Jobs that one process runs at the same time."
+    )
+    job_global_limit: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        alias="STUDIO_JOB_GLOBAL_LIMIT",
+        description="Jobs that all processes together run at the same time; unset means no such limit.",
+    )
+    max_queued: int = Field(
+        1_000,
+        ge=1,
+        le=100_000,
+        alias="STUDIO_MAX_QUEUED",
+        description="Jobs that may wait for a free slot; further ones get `overloaded` at once.",
+    )
+    api_keys: SecretStr | None = Field(
+        None,
+        alias="STUDIO_API_KEYS",
+        description="Who may use the service: `name:digest`, several separated by commas; `digest` is the SHA-256 of "
+        "the caller's key in hexadecimal. Without it everyone may, and nobody can list jobs.",
+    )
+    max_streams: int = Field(
+        32,
+        ge=1,
+        le=1_000,
+        alias="STUDIO_MAX_STREAMS",
+        description="Streams of job events open at the same time in one process; further ones get `overloaded`.",
+    )
+
     hf_api_url: str | None = Field(
         None,
         alias="HF_API_URL",
@@ -153,6 +234,28 @@ class Settings(BaseSettings):
             raise ValueError("must not carry a user name, password or fragment; put the token into HF_TOKEN")
         return url
 
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgres(cls, url: SecretStr | None) -> SecretStr | None:
+        if url and not re.fullmatch(r"postgres(ql)?://[^\s\x00-\x1f]+", url.get_secret_value()):
+            raise ValueError("must be postgresql://user:password@host/name")
+        return url
+
+    @field_validator("api_keys")
+    @classmethod
+    def _names_each_digest(cls, keys: SecretStr | None) -> SecretStr | None:
+        each = r"[\w.-]{1,64}:[0-9a-f]{64}"
+        if keys and not re.fullmatch(rf"{each}( *, *{each})*", keys.get_secret_value(), re.ASCII):
+            raise ValueError("must be name:digest, several separated by commas; a digest is 64 lower-case hex digits")
+        return keys
+
+    @field_validator("store_url")
+    @classmethod
+    def _is_bucket(cls, url: str | None) -> str | None:
+        if url is not None and not re.fullmatch(r"(s3|gs|az)://[\w.-]{1,63}(/[\w./-]{0,500})?", url, re.ASCII):
+            raise ValueError("must be s3://bucket/prefix, gs://bucket/prefix or az://container/prefix")
+        return url
+
     @field_validator("hf_token")
     @classmethod
     def _fits_a_header(cls, token: SecretStr | None) -> SecretStr | None:
@@ -186,6 +289,17 @@ class Settings(BaseSettings):
         """Return `host:port` to listen on."""
         host = self.host or ("127.0.0.1" if self.port is None else "0.0.0.0")  # noqa: S104 - Render's edge needs it
         return f"[{host}]:{self.port or 8000}" if ":" in host else f"{host}:{self.port or 8000}"
+
+    @property
+    def api_key_digests(self) -> dict[str, str]:
+        """Return the SHA-256 of each caller's key, in hexadecimal, by the caller's name."""
+        entries = self.api_keys.get_secret_value().split(",") if self.api_keys else ()
+        return {name.strip(): digest.strip() for name, _, digest in (entry.partition(":") for entry in entries)}
+
+    @property
+    def runs_jobs(self) -> bool:
+        """Whether the web service itself runs jobs."""
+        return (self.executor or ("none" if self.database_url else "embedded")) == "embedded"
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -11,7 +13,7 @@ import structlog
 from app.audio import AUDIO_FORMATS, Audio, transcode
 from app.engines.engine import Brief, Document, Engine, Format, Report, Take, ignore
 from app.errors import EngineNotConfigured, FieldError, InvalidRequest, Overloaded
-from app.retry import Deadline, FailedAttempt, Sleep, run_attempts
+from app.retry import Clock, Deadline, FailedAttempt, Sleep, run_attempts
 
 _log = structlog.get_logger(__name__)
 
@@ -73,16 +75,59 @@ class Studio:
             InvalidRequest: the engine cannot deliver the format.
             Overloaded: all places are taken.
         """
+        engine = self._engine_for(brief)
+        with self.place():
+            return self._generate(engine, brief, deadline, report)
+
+    def check(self, brief: Brief) -> None:
+        """Say now what is wrong with the brief, and not when its turn has come.
+
+        Raises:
+            EngineNotConfigured: there is no engine.
+            InvalidRequest: the engine cannot deliver the format.
+        """
+        self._engine_for(brief)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold one of the places for callers who wait, whoever makes their piece.
+
+        Raises:
+            Overloaded: all places are taken.
+        """
+        if not self._places.acquire(blocking=False):
+            raise Overloaded(retry_after_s=RETRY_WHEN_FULL_S)
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    def _engine_for(self, brief: Brief) -> Engine:
         if self._engine is None:
             raise EngineNotConfigured
         if brief.format not in self.formats:
             raise _undeliverable(self.formats)
-        if not self._places.acquire(blocking=False):
-            raise Overloaded(retry_after_s=RETRY_WHEN_FULL_S)
-        try:
-            return self._generate(self._engine, brief, deadline, report)
-        finally:
-            self._places.release()
+        return self._engine
+
+    def attempt(self, brief: Brief, *, deadline: Deadline, report: Report = ignore, resume: str | None = None) -> Piece:
+        """Make one attempt at the piece, for callers who count attempts and hold places themselves.
+
+        Args:
+            brief: What to make.
+            deadline: When to give up.
+            report: Told where the work stands.
+            resume: `Progress.ticket` of an attempt that was interrupted, to go on with.
+
+        Raises:
+            EngineError: the engine's failure, or that there is none.
+            InvalidRequest: the engine cannot deliver the format.
+        """
+        engine = self._engine_for(brief)
+        started_s = deadline.clock()
+        take = engine.generate(brief, deadline=deadline, report=report, resume=resume)
+        elapsed_s = deadline.clock() - started_s
+        _log.info("attempt succeeded", engine=engine.name, elapsed_s=round(elapsed_s, 3))
+        return _piece(engine, brief, take, attempts=1, elapsed_s=elapsed_s, clock=deadline.clock)
 
     def _generate(self, engine: Engine, brief: Brief, deadline: Deadline, report: Report) -> Piece:
         log = _log.bind(engine=engine.name)
@@ -109,26 +154,31 @@ class Studio:
         attempts, elapsed_s, take = run_attempts(
             attempt, policy=engine.policy, deadline=deadline, on_failure=on_failure, sleep=self._sleep
         )
-        started_s = deadline.clock()
-        file = _delivered(take.file, brief.format)
-        transcode_s = deadline.clock() - started_s
-        log.info(
-            "finished piece",
-            bytes=len(file.content),
-            seconds=round(file.duration_s, 3),
-            format=file.format,
-            engine_format=take.file.format,
-            remarks=len(take.remarks),
-        )
-        return Piece(
-            file=file,
-            engine=engine.name,
-            seed=brief.seed,
-            attempts=attempts,
-            upstream_s=elapsed_s - take.decode_s,
-            decode_s=take.decode_s + transcode_s,
-            remarks=take.remarks,
-        )
+        return _piece(engine, brief, take, attempts=attempts, elapsed_s=elapsed_s, clock=deadline.clock)
+
+
+def _piece(engine: Engine, brief: Brief, take: Take, *, attempts: int, elapsed_s: float, clock: Clock) -> Piece:
+    started_s = clock()
+    file = _delivered(take.file, brief.format)
+    transcode_s = clock() - started_s
+    _log.info(
+        "finished piece",
+        engine=engine.name,
+        bytes=len(file.content),
+        seconds=round(file.duration_s, 3),
+        format=file.format,
+        engine_format=take.file.format,
+        remarks=len(take.remarks),
+    )
+    return Piece(
+        file=file,
+        engine=engine.name,
+        seed=brief.seed,
+        attempts=attempts,
+        upstream_s=elapsed_s - take.decode_s,
+        decode_s=take.decode_s + transcode_s,
+        remarks=take.remarks,
+    )
 
 
 def _delivered(file: Audio | Document, format: Format) -> Audio | Document:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fakes import FakeEngine, MakeClient
 from flask.testing import FlaskClient
+from real.postgres import NotInstalled, Postgres
 
 from app import create_app
 from app.engines.engine import Engine
@@ -27,10 +30,11 @@ def engine() -> FakeEngine:
 
 
 @pytest.fixture
-def make_client() -> MakeClient:
+def make_client(tmp_path: Path) -> MakeClient:
     """Return a client of a service with the given engine and settings."""
 
     def make(engine: Engine | None, **settings: object) -> FlaskClient:
+        settings = {"STUDIO_DATA_DIR": tmp_path, **settings}
         return create_app(Settings.model_validate(settings), engine=engine).test_client()
 
     return make
@@ -40,3 +44,20 @@ def make_client() -> MakeClient:
 def client(engine: FakeEngine, make_client: MakeClient) -> FlaskClient:
     """Return a client of the service."""
     return make_client(engine)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """Return a running Postgres; `new_database()` gives a test one of its own."""
+    try:
+        server = Postgres("fsync=off")
+    except NotInstalled as error:
+        pytest.fail(str(error), pytrace=False)
+    with server:
+        yield server
+
+
+@pytest.fixture
+def database_url(postgres: Postgres) -> str:
+    """Return the URL of an empty Postgres database."""
+    return postgres.new_database()

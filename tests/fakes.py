@@ -9,7 +9,8 @@ from collections.abc import Callable
 from flask.testing import FlaskClient
 
 from app.audio import Audio, encode_pcm16
-from app.engines.engine import Abilities, Brief, Document, Report, Take, ignore
+from app.engines.engine import Abilities, Brief, Document, Progress, Report, Take, ignore
+from app.errors import Cancelled
 from app.retry import Deadline, RetryPolicy
 
 
@@ -53,6 +54,7 @@ class FakeEngine:
     Attributes:
         briefs: What it was asked for, in order.
         deadlines: Until when, in order.
+        resumed: The tickets it was given, in order.
     """
 
     name = "fake"
@@ -66,6 +68,7 @@ class FakeEngine:
         abilities: Abilities | None = None,
         remarks: tuple[str, ...] = (),
         while_working: Callable[[], object] = lambda: None,
+        ticket: str | None = None,
     ) -> None:
         """
         Args:
@@ -74,19 +77,26 @@ class FakeEngine:
             abilities: Audio from free text by default.
             remarks: What each take comes with.
             while_working: Called in each attempt, before its outcome.
+            ticket: Reported at the beginning of each attempt.
         """
         self.abilities = abilities or Abilities()
         self.policy = RetryPolicy(attempts=attempts, timeout_s=timeout_s, backoff_s=backoff_s)
         self.briefs: list[Brief] = []
         self.deadlines: list[Deadline] = []
+        self.resumed: list[str | None] = []
         self._outcomes = list(outcomes) or [TONE]
         self._remarks = remarks
         self._while_working = while_working
+        self._ticket = ticket
 
-    def generate(self, brief: Brief, *, deadline: Deadline, report: Report = ignore) -> Take:
+    def generate(self, brief: Brief, *, deadline: Deadline, report: Report = ignore, resume: str | None = None) -> Take:
         self.briefs.append(brief)
         self.deadlines.append(deadline)
+        self.resumed.append(resume)
+        report(Progress("Composing…", ticket=self._ticket))
         self._while_working()
+        if deadline.is_cancelled:
+            raise Cancelled
         outcome = self._outcomes.pop(0) if len(self._outcomes) > 1 else self._outcomes[0]
         if isinstance(outcome, BaseException):
             raise outcome

@@ -89,6 +89,9 @@ class Brief:
     format: Format = "wav"
 
 
+MAX_TICKET_CHARS: Final = 1_000
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Where a running generation stands.
@@ -98,12 +101,15 @@ class Progress:
         fraction: Share done, 0 to 1, or None when unknown.
         queue_position: Requests ahead of this one at the upstream, or None when not queued.
         eta_s: The upstream's own estimate of the seconds left, or None.
+        ticket: What `Engine.generate` takes as `resume`: JSON of at most `MAX_TICKET_CHARS` characters, told
+            once the upstream has the job; None when there is nothing new.
     """
 
     message: str
     fraction: float | None = None
     queue_position: int | None = None
     eta_s: float | None = None
+    ticket: str | None = None
 
 
 Report = Callable[[Progress], None]
@@ -143,11 +149,21 @@ class Engine(Protocol):
     def policy(self) -> RetryPolicy:
         """How often and for how long this engine should be asked."""
 
-    def generate(self, brief: Brief, *, deadline: Deadline, report: Report = ignore) -> Take:
+    def generate(self, brief: Brief, *, deadline: Deadline, report: Report = ignore, resume: str | None = None) -> Take:
         """Make one attempt at the piece; repeating it is the caller's business.
 
-        Returns within `deadline` plus one second, whatever happens.
+        Returns within `deadline` plus one second, whatever happens; once `deadline` is cancelled, within
+        two seconds, the upstream's job cancelled as well.
+
+        Args:
+            brief: What to make.
+            deadline: When to give up.
+            report: Told where the work stands.
+            resume: `Progress.ticket` of an attempt at the same brief that ended without a word, as when its
+                process was killed: go on with the upstream's job, or free its place and start anew. What
+                the engine does not understand is ignored.
 
         Raises:
-            EngineError: and nothing else.
+            Cancelled: `deadline` was cancelled.
+            EngineError: any other failure, and nothing else.
         """

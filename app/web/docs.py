@@ -20,6 +20,10 @@ SUMMARY: Final = "Text in, music out: audio that is proven to play, or an honest
 DESCRIPTION: Final = """\
 `POST /studio-generate` answers with the audio itself, or with a problem (RFC 9457) whose `code` is one of
 [the error catalogue](/docs/errors). Each answer carries an `X-Request-ID`.
+
+Who would rather not wait has the piece made by a job: `POST /api/jobs`, then `GET /api/status/{id}` or the events of
+`GET /api/jobs/{id}/events`, then `GET /api/jobs/{id}/audio`. With an `Idempotency-Key` a request can safely be sent
+again.
 """
 
 _SWAGGER_FILES: Final = Path(flask_openapi3_swagger.__file__).parent / "templates" / "swagger"

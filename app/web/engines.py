@@ -9,6 +9,7 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 
 from app.engines import Entry
+from app.errors import Unauthorized
 from app.web import problems
 from app.web.schemas import EngineDescription, Engines, InstrumentDescription
 
@@ -18,7 +19,7 @@ _MAX_AGE_S: Final = 300
 _RESPONSES: Final[problems.Responses] = {
     "200": Engines,
     "304": {"description": "It is still what the `ETag` in `If-None-Match` names."},
-    **problems.responses(),
+    **problems.responses(Unauthorized),
 }
 
 

@@ -1,23 +1,28 @@
-"""POST /studio-generate: one clip, for a caller who waits for it."""
+"""POST /studio-generate: one clip, for a caller who waits for it, or would rather not."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import secrets
+import re
+import time
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Final
 
 from flask import Response, g, request
 from flask_openapi3 import APIBlueprint, Tag
 
 from app.audio import MEDIA_TYPES
-from app.engines.engine import DOCUMENT_MEDIA_TYPES, Brief, Format
-from app.errors import EngineError, InvalidRequest, Overloaded, PayloadTooLarge, UnsupportedMediaType, catalogue
-from app.studio import Piece, Studio
-from app.web import problems
+from app.engines.engine import DOCUMENT_MEDIA_TYPES, Format
+from app.errors import Cancelled, EngineError, JobStoreUnavailable, ResultLost, UpstreamTimeout, catalogue
+from app.jobs import Jobs
+from app.jobs.job import Job
+from app.logs import Scrubber
+from app.retry import Deadline
+from app.studio import Studio
+from app.web import audio, idempotency, problems
+from app.web import jobs as web_jobs
 from app.web.body import with_json_body
-from app.web.headers import content_disposition, display_strings, file_name
 from app.web.schemas import GenerateRequest
 
 _ACCEPTED: Final[Mapping[str, Format]] = {
@@ -36,24 +41,22 @@ _ACCEPTED: Final[Mapping[str, Format]] = {
 }
 """The formats by what an `Accept` header may call them; the first one wins a tie."""
 
-_ENDINGS: Final[Mapping[Format, str]] = {"stems": "zip"}
-"""The endings of files that are not called like their format."""
+_LOOK_AGAIN_S: Final = 0.5
 
-_HEADERS: Final = {
-    "Content-Disposition": "A name for the file, made from `username` and `prompt`.",
-    "Studio-Engine": "The engine that made the piece.",
-    "Studio-Seed": "Send it as `seed` to ask for the same piece again.",
-    "Studio-Attempts": "How many attempts it took.",
-    "Studio-Duration": "Seconds delivered; an engine may give less or more than was asked for.",
-    "Repr-Digest": "SHA-256 of the file (RFC 9530).",
-    "Server-Timing": "Milliseconds spent waiting for the engine, and proving and transcoding its audio.",
-    "X-Request-ID": "The id of this request in the log: yours, if you sent a usable one.",
+_PREFER: Final = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "description": "`respond-async`: answer with a job instead of waiting; `respond-async, wait=20`: wait that many "
+    "seconds first (RFC 7240).",
+    "schema": {"type": "string"},
 }
-_REMARKS: Final = (
-    "What the engine could not do as asked, when there is any such thing: sentences for people, as a list of display "
-    "strings (RFC 9651), in which a `%` and two hexadecimal digits stand for a byte of UTF-8. "
-    '`%"Nobody here plays %22kazoo%22."`'
-)
+_APPLIED: Final = {
+    "Preference-Applied": {
+        "description": "Which of the preferences in `Prefer` were obeyed.",
+        "schema": {"type": "string"},
+    }
+}
 _RESPONSES: Final[problems.Responses] = {
     "200": {
         "description": "The audio itself, proven to play. On an engine that knows the notes of its pieces also a MIDI "
@@ -62,44 +65,84 @@ _RESPONSES: Final[problems.Responses] = {
             each: {"schema": {"type": "string", "format": "binary"}}
             for each in (*MEDIA_TYPES.values(), *DOCUMENT_MEDIA_TYPES.values())
         },
-        "headers": {
-            name: {"description": text, "required": True, "schema": {"type": "string"}}
-            for name, text in _HEADERS.items()
-        }
-        | {"Studio-Remarks": {"description": _REMARKS, "schema": {"type": "string"}}},
+        "headers": audio.HEADERS | idempotency.REPLAYED_HEADER,
     },
+    "202": {**web_jobs.ACCEPTED, "headers": web_jobs.ACCEPTED["headers"] | _APPLIED},
     **problems.responses(
-        InvalidRequest,
-        PayloadTooLarge,
-        UnsupportedMediaType,
-        Overloaded,
+        *web_jobs.SUBMIT_ERRORS,
+        ResultLost,
         *(row for row in catalogue() if issubclass(row, EngineError)),
     ),
 }
 
 
-def blueprint(studio: Studio) -> APIBlueprint:
-    """Return the route."""
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """How the caller would like to be answered.
+
+    Attributes:
+        respond_async: With a job, when the piece is not there soon.
+        wait_s: How soon that is, in seconds.
+    """
+
+    respond_async: bool
+    wait_s: int
+
+    @classmethod
+    def read(cls, header: str) -> Preference:
+        """Return what the header `Prefer` says; what is not understood is not preferred (RFC 7240 §2)."""
+        named: dict[str, str] = {}
+        for each in header.split(","):
+            name, _, value = each.partition(";")[0].partition("=")
+            named.setdefault(name.strip().lower(), value.strip().strip('"'))
+        wait = named.get("wait", "")
+        return cls("respond-async" in named, int(wait) if re.fullmatch("[0-9]{1,6}", wait) else 0)
+
+    @property
+    def applied(self) -> str:
+        """What `Preference-Applied` says with a job."""
+        return f"respond-async, wait={self.wait_s}" if self.wait_s else "respond-async"
+
+
+def blueprint(studio: Studio, jobs: web_jobs.OpenJobs) -> APIBlueprint:
+    """Return the route.
+
+    Args:
+        studio: Makes the pieces of callers who wait.
+        jobs: Opens what keeps the jobs, for all others.
+    """
     api = APIBlueprint("generate", __name__, abp_tags=[Tag(name="Music", description="Text in, music out.")])
 
-    @api.post("/studio-generate", summary="Generate one clip", responses=_RESPONSES)
+    @api.post(
+        "/studio-generate",
+        summary="Generate one clip",
+        responses=_RESPONSES,
+        openapi_extensions={"parameters": [idempotency.PARAMETER, _PREFER]},
+    )
     @with_json_body
     def generate(body: GenerateRequest) -> Response:
         """Waits for the piece and answers with the audio itself, or with the document that `format` names.
 
         It takes as long as the engine takes, all attempts included, up to the deadline of the service.
+        With an `Idempotency-Key` the piece is made by a job: when the deadline passes, the answer is
+        `upstream-timeout` with the address of the `job`, which goes on, and so does the same request sent again.
         """
-        brief = Brief(
-            prompt=body.prompt,
-            duration_s=body.duration,
-            seed=secrets.randbelow(2**32) if body.seed is None else body.seed,
-            mood=body.mood or None,
-            tempo_bpm=body.tempo,
-            instruments=body.instruments,
-            format=body.format or _accepted_format(studio.formats),
-        )
-        piece = studio.generate(brief, deadline=g.deadline)
-        return _answer(piece, name=file_name(body.username or "", body.prompt))
+        key, preference = idempotency.key(), Preference.read(request.headers.get("Prefer", ""))
+        wanted = body.format or _accepted_format(studio.formats)
+        if key is None and not preference.respond_async:
+            piece = studio.generate(web_jobs.brief_of(body, wanted), deadline=g.deadline)
+            return audio.of_piece(piece, username=body.username, prompt=body.prompt)
+        deadline = g.deadline.within(preference.wait_s) if preference.respond_async else g.deadline
+        # Who waits takes a place, so that there are always threads left for those who do not.
+        with nullcontext() if deadline.expired else studio.place():
+            submission = web_jobs.submit(jobs, studio, body, wanted, key=key)
+            job = _wait(jobs(), submission.job, deadline)
+        if preference.respond_async and (preference.wait_s == 0 or not job.is_final):
+            response = web_jobs.accepted(job)
+            response.headers["Preference-Applied"] = preference.applied
+        else:
+            response = _outcome(jobs(), job) if job.is_final else _still_running(job)
+        return idempotency.mark(response, replayed=submission.replayed)
 
     return api
 
@@ -109,21 +152,25 @@ def _accepted_format(formats: Collection[Format]) -> Format:
     return _ACCEPTED[best] if best else "wav"
 
 
-def _answer(piece: Piece, *, name: str) -> Response:
-    file = piece.file
-    digest = base64.b64encode(hashlib.sha256(file.content).digest()).decode()
-    response = Response(file.content, mimetype=file.media_type)
-    response.headers.update(
-        {
-            "Content-Disposition": content_disposition(f"{name}.{_ENDINGS.get(file.format, file.format)}"),
-            "Studio-Engine": piece.engine,
-            "Studio-Seed": str(piece.seed),
-            "Studio-Attempts": str(piece.attempts),
-            "Studio-Duration": f"{file.duration_s:.2f}",
-            "Repr-Digest": f"sha-256=:{digest}:",
-            "Server-Timing": f"upstream;dur={piece.upstream_s * 1000:.1f}, decode;dur={piece.decode_s * 1000:.1f}",
-        }
-    )
-    if remarks := display_strings(piece.remarks):
-        response.headers["Studio-Remarks"] = remarks
-    return response
+def _wait(jobs: Jobs, job: Job, deadline: Deadline) -> Job:
+    """Return the job once it is over, or as it was last seen when the deadline passes."""
+    while not (job.is_final or deadline.expired):
+        try:
+            job = jobs.wait(job.id, deadline)
+        except JobStoreUnavailable:
+            # The job was taken on: that it cannot be looked at for a while is no reason to send its caller away.
+            time.sleep(min(_LOOK_AGAIN_S, deadline.remaining_s()))
+    return job
+
+
+def _outcome(jobs: Jobs, job: Job) -> Response:
+    if job.result:
+        return audio.of_job(job, job.result, jobs.read(job.result))
+    if job.error:
+        return problems.replay(job.error, age_s=time.time() - (job.finished_at_s or time.time()))
+    raise Cancelled("The job was cancelled.")
+
+
+def _still_running(job: Job) -> Response:
+    error = UpstreamTimeout("It goes on as a job; ask for that, or send the same request again.", retry_after_s=1.0)
+    return problems.answer(error, scrub=Scrubber(), job=web_jobs.status_url(job))

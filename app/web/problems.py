@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final, NoReturn, TypedDict
@@ -13,6 +12,7 @@ from flask_openapi3.models import OPENAPI3_REF_PREFIX
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import HTTPException
 
+from app import errors
 from app.errors import (
     Forbidden,
     Gone,
@@ -27,12 +27,11 @@ from app.errors import (
     UnsupportedMediaType,
 )
 from app.logs import Scrubber
-from app.web.schemas import FieldProblem, Problem, field_errors
+from app.web.schemas import Problem, field_errors
 
 _log = structlog.get_logger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
-MAX_DETAIL_LENGTH: Final = 300
 
 _BY_STATUS: Final[Mapping[int, type[StudioError]]] = {
     row.status: row
@@ -73,27 +72,35 @@ def register(app: Flask, *, scrub: Scrubber) -> None:
         return answer(InternalError(), scrub=scrub)
 
 
-def answer(error: StudioError, *, scrub: Scrubber, checks: dict[str, str] | None = None) -> Response:
-    """Return the answer that tells the caller about `error`."""
-    detail = " ".join(scrub(error.detail or error.title).split())
-    wait_s = error.retry_after_s if error.retryable else None
-    problem = Problem(
-        type=f"/docs/errors#{error.code()}",
-        title=error.title,
-        status=error.status,
-        detail=detail if len(detail) <= MAX_DETAIL_LENGTH else detail[: MAX_DETAIL_LENGTH - 1] + "…",
-        code=error.code(),
-        error=error.title,
-        retryable=error.retryable,
-        hint=error.hint,
-        request_id=g.request_id,
-        errors=[FieldProblem(field=each.field, message=each.message) for each in error.fields],
-        retry_after=None if wait_s is None else max(math.ceil(wait_s), 1),
-        attempts=error.attempts,
-        checks=checks,
-    )
+def answer(
+    error: StudioError, *, scrub: Scrubber, checks: dict[str, str] | None = None, job: str | None = None
+) -> Response:
+    """Return the answer that tells the caller about `error`.
+
+    Args:
+        error: What went wrong.
+        scrub: Takes out of its words what must not be told.
+        checks: What `/ready` found.
+        job: Where the job can be asked about that goes on all the same.
+    """
+    told = {**errors.problem(error, request_id=g.request_id, scrub=scrub), "checks": checks, "job": job}
+    response = _response(Problem.model_validate(told))
+    if error.status == Unauthorized.status:
+        response.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110 §11.6.1 wants it with every 401
+    return response
+
+
+def replay(stored: Mapping[str, object], *, age_s: float) -> Response:
+    """Return the answer that tells this caller about the problem of a job that failed `age_s` seconds ago."""
+    problem = Problem.model_validate({**stored, "request_id": g.request_id})
+    if problem.retry_after is not None:
+        problem.retry_after = max(problem.retry_after - int(age_s), 1)
+    return _response(problem)
+
+
+def _response(problem: Problem) -> Response:
     g.code = problem.code
-    response = Response(problem.model_dump_json(exclude_none=True), problem.status, mimetype=MEDIA_TYPE)
+    response = Response(problem.model_dump_json(), problem.status, mimetype=MEDIA_TYPE)
     if problem.retry_after is not None:
         response.headers["Retry-After"] = str(problem.retry_after)
     return response

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import (
     BaseModel,
@@ -25,6 +25,7 @@ from pydantic_core import PydanticCustomError
 
 from app.engines.engine import MAX_CLIP_S, MIN_CLIP_S, Format
 from app.errors import FieldError
+from app.jobs.job import Status
 
 MAX_INSTRUMENTS: Final = 12
 MAX_INSTRUMENTS_LENGTH: Final = 200
@@ -223,6 +224,11 @@ class Engines(BaseModel):
     engines: list[EngineDescription]
 
 
+def _told(*, description: str) -> Any:
+    """Return a field that is left out of an answer when there is nothing to tell."""
+    return Field(None, description=description, exclude_if=lambda value: value is None)
+
+
 class FieldProblem(BaseModel):
     """One field of the request that could not be used."""
 
@@ -243,6 +249,50 @@ class Problem(BaseModel):
     hint: str
     request_id: str
     errors: list[FieldProblem] = Field(description="The fields that are to blame, for `invalid-request`.")
-    retry_after: int | None = Field(None, description="Seconds after which asking again is sensible, when known.")
-    attempts: int | None = Field(None, description="Attempts that were made before giving up.")
-    checks: dict[str, str] | None = Field(None, description="For `not-ready`: `ok` or what is missing, by check.")
+    retry_after: int | None = _told(description="Seconds after which asking again is sensible, when known.")
+    attempts: int | None = _told(description="Attempts that were made before giving up.")
+    checks: dict[str, str] | None = _told(description="For `not-ready`: `ok` or what is missing, by check.")
+    job: str | None = _told(description="Where the job can be asked about that goes on all the same.")
+
+
+_Time = Annotated[str, Field(json_schema_extra={"format": "date-time", "example": "2026-01-31T12:00:00.000Z"})]
+
+
+class JobLinks(BaseModel):
+    """Where a job can be asked about, relative to this service."""
+
+    self: str = Field(description="Its status.")
+    events: str = Field(description="Its changes as they happen.")
+    cancel: str | None = Field(description="What to `DELETE` while it can be cancelled; null when it is over.")
+    analysis: str | None = Field(description="A diagnosis, when there is one.")
+
+
+class JobResponse(BaseModel):
+    """A job. Times are UTC (RFC 3339)."""
+
+    id: str = Field(pattern="^[0-9a-f]{32}$", description="Unguessable: who knows it may read and cancel the job.")
+    status: Status = Field(description="`queued`, then `running`, then one of the other three for good.")
+    message: str = Field(description="A sentence for people about where it stands.", examples=["Composing…"])
+    progress: float | None = Field(description="Share done, 0 to 1; null when unknown.")
+    queue_position: int | None = Field(description="How many are before it; null when unknown or not waiting.")
+    attempt: int = Field(description="Number of the running or last attempt; 0 before the first.")
+    max_attempts: int
+    retryable: bool = Field(description="Whether asking again for the same piece is sensible, should it fail.")
+    poll_after_ms: int | None = Field(description="Milliseconds until asking again is sensible; null when it is over.")
+    engine: str = Field(description="The engine that makes the piece.")
+    request: GenerateRequest = Field(description="What was asked for, the drawn seed included.")
+    created_at: _Time
+    started_at: _Time | None
+    finished_at: _Time | None
+    expires_at: _Time = Field(description="When the job and its audio are deleted.")
+    audio_url: str | None = Field(description="Where the audio is, relative to this service, once it has succeeded.")
+    remarks: list[str] = Field(description="What could not be done as asked: sentences for people.")
+    error: Problem | None = Field(description="What went wrong, of a failed job.")
+    links: JobLinks
+
+
+class JobList(BaseModel):
+    """A page of the caller's jobs, newest first."""
+
+    jobs: list[JobResponse]
+    next: str | None = Field(description="Where the next page is, relative to this service; null on the last one.")

@@ -49,7 +49,7 @@ def test_ready_names_each_check(client: FlaskClient) -> None:
     response = client.get("/ready")
 
     assert response.status_code == 200
-    assert response.get_json() == {"status": "ok", "checks": {"engine": "ok"}}
+    assert response.get_json() == {"status": "ok", "checks": {"engine": "ok", "jobs": "ok", "executor": "ok"}}
 
 
 def test_not_ready_says_what_is_missing(make_client: MakeClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urljoin
@@ -13,12 +14,11 @@ import schemathesis
 from fakes import FakeEngine, MakeClient
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
+from job_service import JobService
 from schemathesis import checks
 from schemathesis.specs.openapi import checks as openapi_checks
 
-from app import create_app
 from app.errors import EngineError, catalogue
-from app.settings import Settings
 from app.web.problems import MEDIA_TYPE
 
 PRIVATE = {
@@ -41,7 +41,7 @@ def description(client: FlaskClient) -> dict[str, Any]:
 
 
 def test_every_route_is_described_or_private(client: FlaskClient, description: dict[str, Any]) -> None:
-    routes = {rule.rule for rule in client.application.url_map.iter_rules()}
+    routes = {re.sub("<(id)>", r"{\1}", rule.rule) for rule in client.application.url_map.iter_rules()}
 
     assert routes == set(description["paths"]) | PRIVATE
 
@@ -76,6 +76,10 @@ def test_the_described_statuses_are_the_produced_ones(make_client: MakeClient, d
     produced.add(generate(busy))
     produced |= {generate(make_client(FakeEngine(row()))) for row in catalogue() if issubclass(row, EngineError)}
     produced |= {
+        generate(client, headers={"Prefer": "respond-async"}),
+        generate(client, headers={"Idempotency-Key": "k", "Prefer": "respond-async"}),
+        generate(client, headers={"Idempotency-Key": "k"}, json={"prompt": "snow"}),
+        generate(make_client(FakeEngine(), STUDIO_API_KEYS="nina:" + "0" * 64)),
         generate(client, json={}),
         generate(client, json=None, data="rain"),
         generate(client, json={"prompt": "x" * 70_000}),
@@ -84,18 +88,38 @@ def test_the_described_statuses_are_the_produced_ones(make_client: MakeClient, d
     }
 
     assert {int(status) for status in description["paths"]["/studio-generate"]["post"]["responses"]} == produced
-    assert set(description["paths"]["/health"]["get"]["responses"]) == {"200", "500"}
-    assert set(description["paths"]["/ready"]["get"]["responses"]) == {"200", "500", "503"}
-    assert set(description["paths"]["/api/engines"]["get"]["responses"]) == {"200", "304", "500"}
 
 
-def test_the_described_headers_of_a_clip_are_the_sent_ones(
-    make_client: MakeClient, description: dict[str, Any]
+@pytest.mark.parametrize(
+    ("method", "path", "statuses"),
+    [
+        ("get", "/health", "200 500"),
+        ("get", "/ready", "200 500 503"),
+        ("get", "/api/engines", "200 304 401 500"),
+        ("post", "/api/jobs", "202 400 401 413 415 422 500 503"),
+        ("get", "/api/jobs", "200 400 401 403 500 503"),
+        ("get", "/api/status/{id}", "200 401 404 410 500 503"),
+        ("get", "/api/jobs/{id}/events", "200 204 401 404 410 500 503"),
+        ("get", "/api/jobs/{id}/audio", "200 206 304 307 401 404 409 410 416 500 503"),
+        ("delete", "/api/jobs/{id}", "202 204 401 404 410 500 503"),
+    ],
+)
+def test_the_statuses_of_a_route_are_described(
+    description: dict[str, Any], method: str, path: str, statuses: str
 ) -> None:
-    plain, remarked = (
-        set(make_client(engine).post("/studio-generate", json={"prompt": "rain"}).headers.keys())
-        for engine in (FakeEngine(), FakeEngine(remarks=("It rains.",)))
-    )
+    assert sorted(description["paths"][path][method]["responses"]) == statuses.split()
+
+
+def test_the_described_headers_of_a_clip_are_the_sent_ones(service: JobService, description: dict[str, Any]) -> None:
+    remarking = JobService(service.settings.data_dir, FakeEngine(remarks=("It rains.",)))
+    plain = set(service.client.post("/studio-generate", json={"prompt": "rain"}).headers.keys())
+    with remarking.running():
+        for _ in range(2):
+            response = remarking.client.post(
+                "/studio-generate", json={"prompt": "rain"}, headers={"Idempotency-Key": "k"}
+            )
+    remarked = set(response.headers.keys())
+    remarking.close()
     described = description["paths"]["/studio-generate"]["post"]["responses"]["200"]["headers"]
 
     assert {name for name, header in described.items() if header.get("required")} <= plain
@@ -122,6 +146,9 @@ def test_nothing_of_the_library_that_is_not_ours_is_described(description: dict[
         "EngineDescription",
         "InstrumentDescription",
         "Health",
+        "JobLinks",
+        "JobList",
+        "JobResponse",
         "Readiness",
         "Problem",
         "FieldProblem",
@@ -190,9 +217,11 @@ def test_the_catalogue_has_an_anchor_for_every_code(client: FlaskClient) -> None
 
 
 @pytest.fixture(scope="module")
-def described_service() -> schemathesis.BaseSchema:
-    app = create_app(Settings(), engine=FakeEngine())
-    return schemathesis.openapi.from_wsgi("/docs/openapi.json", app)
+def described_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[schemathesis.BaseSchema]:
+    service = JobService(tmp_path_factory.mktemp("described"), STUDIO_MAX_STREAMS=1_000)
+    with service.running():
+        yield schemathesis.openapi.from_wsgi("/docs/openapi.json", service.app)
+    service.close()
 
 
 @pytest.mark.parametrize(
@@ -200,6 +229,13 @@ def described_service() -> schemathesis.BaseSchema:
     [
         ("POST", "/studio-generate", schemathesis.GenerationMode.POSITIVE),
         ("POST", "/studio-generate", schemathesis.GenerationMode.NEGATIVE),
+        ("POST", "/api/jobs", schemathesis.GenerationMode.POSITIVE),
+        ("POST", "/api/jobs", schemathesis.GenerationMode.NEGATIVE),
+        ("GET", "/api/jobs", schemathesis.GenerationMode.POSITIVE),
+        ("GET", "/api/status/{id}", schemathesis.GenerationMode.POSITIVE),
+        ("GET", "/api/jobs/{id}/events", schemathesis.GenerationMode.POSITIVE),
+        ("GET", "/api/jobs/{id}/audio", schemathesis.GenerationMode.POSITIVE),
+        ("DELETE", "/api/jobs/{id}", schemathesis.GenerationMode.POSITIVE),
         ("GET", "/api/engines", schemathesis.GenerationMode.POSITIVE),
         ("GET", "/health", schemathesis.GenerationMode.POSITIVE),
         ("GET", "/ready", schemathesis.GenerationMode.POSITIVE),

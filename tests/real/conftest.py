@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from real.chaos import Fleet, MakeFleet
 from real.environments import GRADIO, NotPrepared, gradio_python
 from real.gradio_servers import Gradio
 
@@ -23,3 +25,17 @@ def gradio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield servers
     finally:
         servers.stop()
+
+
+@pytest.fixture
+def make_fleet(tmp_path: Path) -> Iterator[MakeFleet]:
+    """Return what starts programs that share their jobs; they end with the test."""
+    fleets: list[Fleet] = []
+
+    def make(*, takes_s: float = 1.0, **settings: str) -> Fleet:
+        fleets.append(Fleet(tmp_path, takes_s=takes_s, settings=settings))
+        return fleets[-1]
+
+    yield make
+    for fleet in fleets:
+        fleet.end()

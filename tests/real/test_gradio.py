@@ -27,6 +27,7 @@ from werkzeug.test import TestResponse
 from app import create_app
 from app.engines import huggingface
 from app.engines.engine import Brief, Engine, Progress
+from app.errors import Cancelled
 from app.retry import Deadline
 from app.settings import Settings
 
@@ -669,3 +670,90 @@ def test_the_position_in_the_queue_is_reported(gradio: Gradio) -> None:
     wait_until(is_running(gradio, "small", "slow", "sleep 1 running"))
     occupy(gradio, "small", "sleep 0.1 waiting")
     assert 1 in [each.queue_position for each in reports_of(engine, "sleep 0")]
+
+
+# ---------------------------------------------------------------------- cancelling, and going on after a crash
+
+
+class Killed(BaseException):
+    """What ends the engine as SIGKILL would: without a word to the upstream."""
+
+
+def kill_at(gradio: Gradio, function: str, prompt: str, *, at: str) -> str:
+    """Begin a piece, die when the progress `at` is told, and return the ticket."""
+    tickets: list[str] = []
+
+    def report(progress: Progress) -> None:
+        if progress.ticket:
+            tickets.append(progress.ticket)
+        if progress.message == at:
+            raise Killed
+
+    with pytest.raises(Killed):
+        engine_for(gradio.url("small"), function).generate(
+            Brief(prompt, 5.0, seed=1), deadline=Deadline.after(20), report=report
+        )
+    return tickets[0]
+
+
+def go_on(gradio: Gradio, function: str, prompt: str, ticket: str) -> float:
+    """Take the piece up again in a new engine, and return how many seconds that took."""
+    engine = engine_for(gradio.url("small"), function)
+    started_s = time.monotonic()
+    take = engine.generate(Brief(prompt, 5.0, seed=1), deadline=Deadline.after(20), resume=ticket)
+    assert take.file.duration_s == pytest.approx(1.5, abs=0.01)
+    return time.monotonic() - started_s
+
+
+def test_a_job_that_was_handed_in_before_a_crash_is_not_done_twice(gradio: Gradio) -> None:
+    if gradio.major == 3:
+        pytest.skip("Gradio 3 queues only what comes over its websocket")
+    prompt = "sleep 1 before a crash"
+    ticket = kill_at(gradio, "slow", prompt, at="Waiting for a free slot.")
+    wait_until(is_running(gradio, "small", "slow", prompt))
+    assert go_on(gradio, "slow", prompt, ticket) < 2.5
+    assert [call.inputs["prompt"] for call in gradio.calls("small", "slow")].count(prompt) == 1
+
+
+def test_a_job_whose_result_came_before_anybody_was_back_is_not_lost(gradio: Gradio) -> None:
+    if gradio.major == 3:
+        pytest.skip("Gradio 3 queues only what comes over its websocket")
+    prompt = "sleep 0 and then a crash"
+    ticket = kill_at(gradio, "slow", prompt, at="Waiting for a free slot.")
+    wait_until(is_running(gradio, "small", "slow", prompt))
+    time.sleep(1)  # the server writes the file and is done
+    assert go_on(gradio, "slow", prompt, ticket) < 1.5
+    assert [call.inputs["prompt"] for call in gradio.calls("small", "slow")].count(prompt) == 1
+
+
+@pytest.mark.parametrize("away_s", [0.0, 1.5], ids=["back at once", "back later"])
+def test_a_job_that_a_crash_lost_gives_its_place_to_the_next(gradio: Gradio, away_s: float) -> None:
+    if gradio.major == 3:
+        pytest.skip("Gradio 3 queues only what comes over its websocket")
+    ticket = kill_at(gradio, "slow", "sleep 15 until a crash", at="Composing…")
+    time.sleep(away_s)
+    assert go_on(gradio, "slow", "sleep 0", ticket) < 5.0
+
+
+def test_a_ticket_of_a_server_that_started_anew_is_worth_nothing(gradio: Gradio) -> None:
+    if gradio.major == 3:
+        pytest.skip("Gradio 3 queues only what comes over its websocket")
+    ticket = kill_at(gradio, "slow", "sleep 0", at="Waiting for a free slot.")
+    other = ticket.replace('session_hash":"', 'session_hash":"x').replace('event_id":"', 'event_id":"x')
+    assert go_on(gradio, "slow", "sleep 0", other) < 5.0
+
+
+def test_a_piece_is_cancelled_within_two_seconds_and_its_place_is_free_again(gradio: Gradio) -> None:
+    engine, cancelled, prompt = engine_for(gradio.url("small"), "slow"), threading.Event(), "sleep 15 if not cancelled"
+    piece = Brief(prompt, 5.0, seed=1)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(engine.generate, piece, deadline=Deadline.after(20, cancelled=cancelled))
+        wait_until(is_running(gradio, "small", "slow", prompt))
+        started_s = time.monotonic()
+        cancelled.set()
+        with pytest.raises(Cancelled):
+            running.result()
+        assert time.monotonic() - started_s < 2.0
+    response, elapsed_s = timed(lambda: generate(client_for(gradio.url("small"), "slow"), "sleep 0"))
+    assert_plays(response, Clip(1.5))
+    assert elapsed_s < 5.0

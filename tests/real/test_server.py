@@ -5,8 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -14,106 +12,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
 
 import pytest
+from real.programs import JSON, ROOT, START_LIMIT_S, Answer, Server
 
 from app import audio
 from app.web.body import MAX_BODY_BYTES
 
 pytestmark = pytest.mark.real
-
-ROOT: Final = Path(__file__).parents[2]
-START_LIMIT_S: Final = 30.0
-ANSWER_LIMIT_S: Final = 60.0
-JSON: Final = {"Content-Type": "application/json"}
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: http.client.HTTPMessage
-    content: bytes
-    elapsed_s: float
-
-
-class Server:
-    """A gunicorn of our own, with what it writes."""
-
-    def __init__(self, folder: Path, app: str, options: tuple[str, ...], environment: dict[str, str]) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
-        self._stdout, self._stderr = folder / "stdout", folder / "stderr"
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("STUDIO_", "HF_", "COV_"))}
-        paths = os.pathsep.join([str(ROOT / "tests"), str(ROOT / "tests" / "real")])
-        settings = {"PORT": str(self.port), "STUDIO_HOST": "127.0.0.1", "PYTHONPATH": paths, **environment}
-        with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", *options, app],
-                cwd=ROOT,
-                env={**clean, **settings},
-                stdout=stdout,
-                stderr=stderr,
-                start_new_session=True,
-            )
-
-    @property
-    def stderr(self) -> str:
-        return self._stderr.read_text(encoding="utf-8")
-
-    @property
-    def log(self) -> list[dict[str, Any]]:
-        """What it wrote to stdout; every line must be JSON."""
-        return [json.loads(line) for line in self._stdout.read_text(encoding="utf-8").splitlines()]
-
-    def wait_until_up(self) -> None:
-        give_up_at = time.monotonic() + START_LIMIT_S
-        while time.monotonic() < give_up_at:
-            try:
-                self.request("GET", "/health")
-            except OSError:
-                assert self.process.poll() is None, self.stderr + self._stdout.read_text(encoding="utf-8")
-                time.sleep(0.05)
-            else:
-                return
-        pytest.fail("gunicorn did not start")
-
-    def request(
-        self, method: str, path: str, *, body: bytes | Iterator[bytes] | None = None, headers: dict[str, str] = JSON
-    ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_LIMIT_S)
-        started_s = time.monotonic()
-        try:
-            connection.request(method, path, body=body, headers=headers)
-            response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read(), time.monotonic() - started_s)
-        finally:
-            connection.close()
-
-    def generate(self, **fields: object) -> Answer:
-        return self.request("POST", "/studio-generate", body=json.dumps({"prompt": "rain", **fields}).encode())
-
-    def raw(self, content: bytes) -> bytes:
-        """Send these bytes and return all that comes back."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
-            connection.sendall(content)
-            connection.shutdown(socket.SHUT_WR)
-            return b"".join(iter(lambda: connection.recv(65_536), b""))
-
-    def stop(self) -> float:
-        """Ask it to end and return how many seconds that took."""
-        started_s = time.monotonic()
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(timeout=40)
-        return time.monotonic() - started_s
-
-    def kill(self) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(timeout=10)
-
 
 Serve = Callable[..., Server]
 

@@ -30,14 +30,14 @@ def test_every_make_target_that_a_document_names_exists(document: str) -> None:
     assert set(named) <= targets
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, "docs/design.md"])
+@pytest.mark.parametrize("document", [*DOCUMENTS, "docs/design.md", "docs/scaling.md"])
 def test_every_file_that_a_document_names_exists(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
-    named = set(re.findall(r"`((?:app|tests|docs|tools|bench)/[\w./-]+)`", text))
-    named |= set(re.findall(r"\]\(((?!http)[\w./-]+)\)", text))
+    named = {ROOT / path for path in re.findall(r"`((?:app|tests|docs|tools|bench)/[\w./-]+)`", text)}
+    named |= {(ROOT / document).parent / path for path in re.findall(r"\]\(((?!http)[\w./-]+)\)", text)}
 
     assert named
-    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+    assert [path for path in sorted(named) if not path.exists()] == []
 
 
 def test_the_tests_that_contributing_names_exist() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import pytest
 from fakes import FakeClock
 
-from app.errors import EngineError, PromptRefused, UpstreamError, UpstreamTimeout, UpstreamUnavailable
+from app.errors import Cancelled, EngineError, PromptRefused, UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from app.retry import (
+    CANCEL_NOTICED_S,
     JITTER,
     SHORTEST_ATTEMPT_S,
     Deadline,
@@ -76,6 +79,53 @@ def test_a_deadline_within_another_is_never_later() -> None:
 
     assert deadline.within(4).remaining_s() == 4
     assert deadline.within(40).remaining_s() == 10
+
+
+def test_a_cancelled_deadline_has_run_out() -> None:
+    event = threading.Event()
+    deadline = Deadline.after(10, clock=FakeClock(), cancelled=event)
+    inner = deadline.within(4)
+
+    assert (inner.remaining_s(), inner.expired, inner.is_cancelled) == (4, False, False)
+    event.set()
+    for each in (deadline, inner, deadline.within(4)):
+        assert (each.remaining_s(), each.expired, each.is_cancelled) == (0, True, True)
+
+
+def test_a_wait_that_nobody_can_cancel_is_made_in_one_piece() -> None:
+    clock = FakeClock()
+    deadline = Deadline.after(10, clock=clock)
+
+    for timeout_s in (4, math.inf, 4):
+        for wait_s in deadline.waits_s(timeout_s):
+            clock.sleep(wait_s)
+
+    assert clock.sleeps_s == [4, 6]
+
+
+def test_a_wait_that_can_be_cancelled_is_made_in_pieces() -> None:
+    clock, event = FakeClock(), threading.Event()
+    deadline = Deadline.after(10, clock=clock, cancelled=event)
+
+    waits_s = deadline.waits_s(1)
+    for _ in range(3):
+        wait_s = next(waits_s)
+        assert wait_s == CANCEL_NOTICED_S
+        clock.sleep(wait_s)
+    event.set()
+
+    assert list(waits_s) == []
+
+
+def test_who_can_wait_no_longer_says_why() -> None:
+    event = threading.Event()
+    deadline = Deadline.after(10, clock=FakeClock(), cancelled=event)
+
+    error = deadline.error("No answer.", log_text="silence")
+    assert (type(error), error.detail, error.log_text) == (UpstreamTimeout, "No answer.", "silence")
+    event.set()
+    error = deadline.error("No answer.", log_text="silence")
+    assert (type(error), error.detail, error.log_text, error.repeat) == (Cancelled, "", "silence", False)
 
 
 # ---------------------------------------------------------------------- attempts
@@ -202,6 +252,42 @@ def test_a_wait_that_does_not_fit_sends_the_error_out_at_once() -> None:
     assert runner.clock.sleeps_s == []
     assert error.retry_after_s == 300
     assert error.attempts == 1
+
+
+def test_cancelling_ends_a_wait_between_attempts() -> None:
+    event, failed, clock = threading.Event(), list[FailedAttempt](), FakeClock()
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        if len(clock.sleeps_s) == 3:
+            event.set()
+
+    def attempt(number: int, deadline: Deadline) -> str:
+        assert number == 1
+        raise UpstreamError
+
+    with pytest.raises(Cancelled) as raised:
+        run_attempts(
+            attempt,
+            policy=POLICY,
+            deadline=Deadline.after(125.0, clock=clock, cancelled=event),
+            on_failure=failed.append,
+            sleep=sleep,
+            jitter=lambda: 0.0,
+        )
+
+    assert sum(clock.sleeps_s) < POLICY.backoff_s
+    assert raised.value.attempts == 1
+    assert [each.next_wait_s for each in failed] == [2.0]
+
+
+def test_an_attempt_that_was_cancelled_is_not_repeated_and_no_failure() -> None:
+    runner = Runner(Cancelled())
+
+    with pytest.raises(Cancelled):
+        runner.run()
+
+    assert runner.failed == []
 
 
 def test_the_loop_refuses_to_judge_what_did_not_fail() -> None:

@@ -97,6 +97,20 @@ def test_all_mistakes_are_told_at_once_by_name(monkeypatch: pytest.MonkeyPatch) 
         ("HF_INPUTS", "3"),
         ("HF_INPUTS", "[" * 100_000),
         ("HF_API_NAME", "x" * 201),
+        ("STUDIO_DATABASE_URL", "mysql://user@host/name"),
+        ("STUDIO_DATABASE_URL", "postgresql://user@host/a b"),
+        ("STUDIO_STORE_URL", "https://example.org/bucket"),
+        ("STUDIO_STORE_URL", "s3://key:secret@bucket"),
+        ("STUDIO_STORE_URL", "s3://"),
+        ("STUDIO_STORE_MAX_BYTES", "1000"),
+        ("STUDIO_EXECUTOR", "elsewhere"),
+        ("STUDIO_JOB_TTL_S", "0"),
+        ("STUDIO_JOB_ATTEMPTS", "0"),
+        ("STUDIO_JOB_TIMEOUT_S", "0"),
+        ("STUDIO_JOB_DEADLINE_S", "0"),
+        ("STUDIO_JOB_WORKERS", "65"),
+        ("STUDIO_JOB_GLOBAL_LIMIT", "0"),
+        ("STUDIO_MAX_QUEUED", "0"),
         ("STUDIO_NO_SUCH", "1"),
         ("HF_NO_SUCH", "1"),
     ],
@@ -113,6 +127,7 @@ def test_a_value_that_cannot_be_used_is_refused(monkeypatch: pytest.MonkeyPatch,
         ("HF_TOKEN", "hf_" + "x" * 600),
         ("HF_API_URL", "https://user:geheim@example.org/"),
         ("HF_INPUTS", '["geheim"'),
+        ("STUDIO_DATABASE_URL", "mysql://user:geheim@host/name"),
     ],
 )
 def test_a_complaint_never_holds_the_value(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -173,6 +188,29 @@ def test_a_secret_is_not_shown(show: object) -> None:
 )
 def test_the_address_to_listen_on(host: str | None, port: int | None, bind: str) -> None:
     assert Settings.model_validate({"STUDIO_HOST": host, "PORT": port}).bind == bind
+
+
+@pytest.mark.parametrize(
+    ("executor", "database_url", "runs_jobs"),
+    [
+        (None, None, True),
+        (None, "postgresql://user:geheim@host/name", False),
+        ("embedded", "postgres://user:geheim@host/name", True),
+        ("none", None, False),
+    ],
+)
+def test_who_runs_the_jobs(executor: str | None, database_url: str | None, runs_jobs: bool) -> None:
+    settings = Settings.model_validate({"STUDIO_EXECUTOR": executor, "STUDIO_DATABASE_URL": database_url})
+
+    assert settings.runs_jobs is runs_jobs
+    assert "geheim" not in repr(settings)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket", "s3://bucket/some/prefix", "gs://bucket/p", "az://container"])
+def test_a_bucket_is_named_by_its_url(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("STUDIO_STORE_URL", url)
+
+    assert load().store_url == url
 
 
 def test_the_table_has_a_line_for_every_setting() -> None:

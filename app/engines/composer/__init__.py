@@ -21,7 +21,6 @@ from app.engines.composer.plan import Plan, make_plan
 from app.engines.composer.plan.moods import MOODS
 from app.engines.composer.styles import STYLES
 from app.engines.engine import Abilities, Brief, Document, Engine, Progress, Report, Take, ignore
-from app.errors import UpstreamTimeout
 from app.retry import Deadline, RetryPolicy
 from app.settings import Settings
 
@@ -67,16 +66,24 @@ class Composer:
         self._turn = threading.Lock()
         self._sampler: Sampler | None = None
 
-    def generate(self, brief: Brief, *, deadline: Deadline, report: Report = ignore) -> Take:
+    def generate(
+        self,
+        brief: Brief,
+        *,
+        deadline: Deadline,
+        report: Report = ignore,
+        resume: str | None = None,  # noqa: ARG002 - what a killed process had composed is composed again
+    ) -> Take:
         """Return the piece: a WAV of exactly `round(brief.duration_s * rate)` stereo frames, or a document.
 
         Raises:
             UpstreamTimeout: the deadline passed before the piece was done.
+            Cancelled: the deadline was cancelled before.
         """
 
         def tell(message: str, fraction: float) -> None:
             if deadline.expired:
-                raise UpstreamTimeout("The piece was not finished in time.")
+                raise deadline.error("The piece was not finished in time.")
             report(Progress(message, fraction))
 
         from app.engines.composer.score import compose
@@ -113,8 +120,8 @@ class Composer:
 
         if not self._turn.acquire(blocking=False):
             report(Progress("Waiting for the pieces before this one…"))
-            if not self._turn.acquire(timeout=deadline.remaining_s()):
-                raise UpstreamTimeout("The composer is still busy with other pieces.")
+            if not any(self._turn.acquire(timeout=wait_s) for wait_s in deadline.waits_s()):
+                raise deadline.error("The composer is still busy with other pieces.")
         try:
             self._sampler = self._sampler or Sampler()
             yield self._sampler

@@ -26,7 +26,7 @@ from app.engines.huggingface.responses import RemoteFile, find_audio, find_in_an
 from app.engines.huggingface.target import parse_target
 from app.engines.huggingface.transport import Conversation, Transport, origin_of
 from app.engines.huggingface.transport.failures import causes
-from app.errors import EngineError, UpstreamBadResponse, UpstreamRejected, UpstreamTimeout
+from app.errors import EngineError, UpstreamBadResponse, UpstreamRejected
 from app.retry import Clock, Deadline, RetryPolicy
 from app.settings import Settings
 
@@ -91,18 +91,20 @@ class HuggingFace:
         self._looked_at_s = 0.0
         self.policy = RetryPolicy(settings.hf_attempts, settings.hf_timeout_s, settings.hf_backoff_s)
 
-    def generate(self, brief: Brief, *, deadline: Deadline, report: Report = ignore) -> Take:
+    def generate(self, brief: Brief, *, deadline: Deadline, report: Report = ignore, resume: str | None = None) -> Take:
         """See `Engine.generate`."""
         try:
-            return self._generate(self._conversation(), brief, deadline, self._without_token(report))
+            return self._generate(self._conversation(), brief, deadline, self._without_token(report), resume)
         except EngineError as error:
             self._hide_token(error)
             raise
 
-    def _generate(self, conversation: Conversation, brief: Brief, deadline: Deadline, report: Report) -> Take:
+    def _generate(
+        self, conversation: Conversation, brief: Brief, deadline: Deadline, report: Report, resume: str | None
+    ) -> Take:
         upstream = self._look(conversation, deadline)
         try:
-            take = self._attempt(conversation, upstream, brief, deadline, report)
+            take = self._attempt(conversation, upstream, brief, deadline, report, resume=resume)
         except (UpstreamRejected, UpstreamBadResponse):
             if upstream is not self._upstream or self._clock() - self._looked_at_s < DETECTION_HOLDS_S:
                 raise
@@ -160,8 +162,8 @@ class HuggingFace:
         known = self._upstream
         if known is not None and known is not instead_of:
             return known
-        if not self._looking.acquire(timeout=deadline.remaining_s()):
-            raise UpstreamTimeout("The engine could not be looked at in time.")
+        if not any(self._looking.acquire(timeout=wait_s) for wait_s in deadline.waits_s()):
+            raise deadline.error("The engine could not be looked at in time.")
         try:
             if self._upstream is not None and self._upstream is not instead_of:
                 return self._upstream  # another thread looked while this one waited
@@ -186,6 +188,8 @@ class HuggingFace:
         brief: Brief,
         deadline: Deadline,
         report: Report,
+        *,
+        resume: str | None = None,
     ) -> Take:
         if isinstance(upstream, ModelServer):
             answer = upstream.call(conversation, brief, deadline=deadline, report=report)
@@ -195,7 +199,7 @@ class HuggingFace:
         else:
             function = upstream.choose(self._target.function)
             data = arguments(function.parameters, brief, self._explicit)
-            outputs = Call(conversation, upstream, function, data, deadline, report).run()
+            outputs = Call(conversation, upstream, function, data, deadline, report).run(resume)
             answered_s = self._clock()
             candidates = find_audio(_audio_first(outputs, function), limit_bytes=self._limit_bytes)
             api_url = upstream.api_url

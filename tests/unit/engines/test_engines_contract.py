@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,8 +15,8 @@ from unit.engines.huggingface.hf_wire import Exchange, Routes, completed, gradio
 
 from app.audio import AUDIO_FORMATS, Audio, prove
 from app.engines import ENGINES
-from app.engines.engine import MAX_CLIP_S, MIN_CLIP_S, Brief, Document, Engine, Format, Progress, Take
-from app.errors import EngineError, UpstreamTimeout
+from app.engines.engine import MAX_CLIP_S, MAX_TICKET_CHARS, MIN_CLIP_S, Brief, Document, Engine, Format, Progress, Take
+from app.errors import Cancelled, EngineError, UpstreamTimeout
 from app.retry import Deadline, RetryPolicy
 from app.settings import Settings
 
@@ -128,6 +130,38 @@ def test_the_deadline_is_kept_within_a_second(name: str, seconds: float) -> None
         with pytest.raises(UpstreamTimeout):
             engine.generate(long, deadline=Deadline.after(seconds))
         assert time.monotonic() - started_s < max(seconds, 0) + 1
+
+
+@ALL
+@pytest.mark.parametrize("after_s", [0.0, 0.15])
+def test_cancelled_work_ends_within_two_seconds_and_is_not_repeated(name: str, after_s: float) -> None:
+    long = Brief(BRIEF.prompt, 30.0, 7, tempo_bpm=180)
+    cancelled = threading.Event()
+    with engine_called(name, **{"/gradio_api/queue/data": endless}) as engine:
+        threading.Timer(after_s, cancelled.set).start()
+        started_s = time.monotonic()
+        with pytest.raises(Cancelled) as raised:
+            engine.generate(long, deadline=Deadline.after(60, cancelled=cancelled))
+        assert time.monotonic() - started_s < after_s + 2
+    assert not raised.value.repeat
+
+
+@ALL
+@pytest.mark.parametrize("ticket", ["", "nothing that anybody wrote", "{}", "null"])
+def test_a_ticket_that_says_nothing_is_ignored(name: str, ticket: str) -> None:
+    with engine_called(name) as engine:
+        assert engine.generate(BRIEF, deadline=Deadline.after(30), resume=ticket).file.content
+
+
+@ALL
+def test_a_ticket_is_short_enough_to_be_kept_and_can_be_used(name: str) -> None:
+    told: list[Progress] = []
+    with engine_called(name) as engine:
+        engine.generate(BRIEF, deadline=Deadline.after(30), report=told.append)
+        for ticket in filter(None, (progress.ticket for progress in told)):
+            assert len(ticket) <= MAX_TICKET_CHARS
+            assert isinstance(json.loads(ticket), dict)
+            assert engine.generate(BRIEF, deadline=Deadline.after(30), resume=ticket).file.content
 
 
 @ALL

@@ -12,20 +12,29 @@ Routes, best first, each tried when the one before is missing at this server:
 `{api}` is the base URL plus `api_prefix` from `/config` (empty before 5.0). The queue of 3.x is
 a websocket, and is not used.
 
+A job of the first two routes has a ticket, with which another process can take it up when this
+one was killed. What servers do then: they keep the messages of a job whose stream nobody has
+opened yet, and send them all to whoever opens it first. Once that stream breaks, they forget the
+session: a waiting job is removed, a running one keeps its place until it ends or is cancelled,
+and its result is lost.
+
 Source: observed with Gradio 3.50.2, 4.16.0, 4.44.1, 5.9.1, 5.50.0 and 6.31.0.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final, Literal
 from urllib.parse import quote
 
-from app.engines.engine import Progress, Report
+import msgspec
+
+from app.engines.engine import MAX_TICKET_CHARS, Progress, Report
 from app.engines.huggingface.gradio.app import App, Function, number_or_none
 from app.engines.huggingface.responses import RemoteFile
 from app.engines.huggingface.transport import Answer, Conversation, Event, Incoming, decode_json
@@ -35,6 +44,9 @@ from app.retry import Deadline
 
 CANCEL_TIMEOUT_S: Final = 0.8
 """Telling the upstream that we gave up must fit into the second after the deadline."""
+
+REPLAY_TIMEOUT_S: Final = 3.0
+"""A server that still has an unheard job says so at once; from one that has lost it come heartbeats at most."""
 
 MAX_YIELDS: Final = 1_000
 """Most values taken from one generator function, so that an endless one ends."""
@@ -56,6 +68,34 @@ class _JobFailed(Exception):
         self.error = error
 
 
+_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class Ticket(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a job is found again: route, application, function, and the names that the server knows it by.
+
+    A Space with replicas may give the stream of another one to a new process, which has no cookie
+    yet; the job then counts as lost.
+    """
+
+    route: Literal["queue", "call"]
+    api_url: str
+    fn_index: int
+    session_hash: _Id
+    event_id: _Id
+
+    @classmethod
+    def parse(cls, text: str) -> Ticket | None:
+        """Return the ticket that `text` holds, or None when it holds none."""
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+            return None
+
+    def __str__(self) -> str:
+        return msgspec.json.encode(self).decode()
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call of one function, with `data` as its inputs.
@@ -66,7 +106,7 @@ class Call:
         function: One of its functions.
         data: One value per input, State included.
         deadline: When the call must be over.
-        report: Told what the server says about queue and progress.
+        report: Told the job's ticket, and what the server says about queue and progress.
     """
 
     conversation: Conversation
@@ -76,8 +116,11 @@ class Call:
     deadline: Deadline
     report: Report
 
-    def run(self) -> list[object]:
+    def run(self, resume: str | None = None) -> list[object]:
         """Return the function's outputs, by the best route that the server has.
+
+        With the ticket `resume` the job that has it is gone on with. When the server has lost it, its
+        place is freed and the function called anew. A ticket of another app or function is ignored.
 
         An output that was set by an earlier value of a generator and not by the last one keeps
         the earlier value: some functions yield the audio first and a closing remark after it.
@@ -85,6 +128,11 @@ class Call:
         Raises:
             EngineError: the function failed, or no route leads to it.
         """
+        ticket = Ticket.parse(resume) if resume else None
+        if ticket and (ticket.api_url, ticket.fn_index) == (self.app.api_url, self.function.index):
+            outputs = self._resumed(ticket)
+            if outputs is not None:
+                return outputs
         routes: tuple[Callable[[], list[object]], ...] = (self._by_queue, self._by_event, self._synchronously)
         first: Answer | None = None
         for route in routes if self.app.major >= 4 else routes[-1:]:
@@ -100,8 +148,34 @@ class Call:
         session = secrets.token_hex(8)
         body = {"data": self.data, "fn_index": self.function.index, "session_hash": session}
         event_id = self._submit(f"{self.app.api_url}/queue/join", body)
-        stream_url = f"{self.app.api_url}/queue/data?session_hash={session}"
-        return self._follow(stream_url, event_id, session, self._queue_outputs)
+        ticket = self._ticket("queue", session, event_id)
+        self._tell(ticket, "Waiting for a free slot.")
+        return self._follow(self._queue_url(session), ticket, self._queue_outputs)
+
+    def _queue_url(self, session: str) -> str:
+        return f"{self.app.api_url}/queue/data?session_hash={quote(session, safe='')}"
+
+    def _resumed(self, ticket: Ticket) -> list[object] | None:
+        """Return the outputs of an earlier call, or None when the server has lost it."""
+        if ticket.route != "queue":  # a job of /call that waits is as silent as one that is lost
+            self._cancel(ticket)
+            return None
+        is_known = False
+
+        def read(events: Iterator[Event]) -> list[object]:
+            nonlocal is_known
+            first = next(events, None)
+            is_known = first is not None and _event_id(first) == ticket.event_id
+            if first is None or not is_known:
+                raise UpstreamBadResponse("The engine has lost the job.")
+            return self._queue_outputs(itertools.chain([first], events))
+
+        try:
+            return self._follow(self._queue_url(ticket.session_hash), ticket, read, first_within_s=REPLAY_TIMEOUT_S)
+        except EngineError:
+            if is_known or self.deadline.expired:
+                raise
+            return None
 
     def _queue_outputs(self, events: Iterator[Event]) -> list[object]:
         outputs = _Outputs()
@@ -134,8 +208,9 @@ class Call:
             raise _RouteMissing(Answer(404, {}, b"The function has no name for /call."))
         url = f"{self.app.api_url}/call/{quote(self.function.name, safe='')}"
         event_id = self._submit(url, {"data": self.data})
-        self.report(Progress("Composing…"))
-        return self._follow(f"{url}/{quote(event_id, safe='')}", event_id, event_id, _event_outputs)
+        ticket = self._ticket("call", event_id, event_id)
+        self._tell(ticket, "Composing…")
+        return self._follow(f"{url}/{quote(event_id, safe='')}", ticket, _event_outputs)
 
     # ------------------------------------------------------------------ run
 
@@ -165,21 +240,33 @@ class Call:
             raise UpstreamBadResponse("The engine took the job without giving it a number.")
         return event_id
 
+    def _ticket(self, route: Literal["queue", "call"], session: str, event_id: str) -> Ticket:
+        return Ticket(route, self.app.api_url, self.function.index, session, event_id)
+
+    def _tell(self, ticket: Ticket, message: str) -> None:
+        text = str(ticket)
+        self.report(Progress(message, ticket=text if len(text) <= MAX_TICKET_CHARS else None))
+
     def _follow(
-        self, url: str, event_id: str, session: str, read: Callable[[Iterator[Event]], list[object]]
+        self,
+        url: str,
+        ticket: Ticket,
+        read: Callable[[Iterator[Event]], list[object]],
+        *,
+        first_within_s: float | None = None,
     ) -> list[object]:
         try:
             with self.conversation.open("GET", url, deadline=self.deadline) as incoming:
-                return read(_events(incoming))
+                return read(_events(incoming, first_within_s))
         except _JobFailed as failed:
             raise failed.error from None
         except EngineError:
-            self._cancel(event_id, session)
+            self._cancel(ticket)
             raise
 
-    def _cancel(self, event_id: str, session: str) -> None:
+    def _cancel(self, ticket: Ticket) -> None:
         """Tell the server that nobody waits: closing the stream alone leaves a running function its slot."""
-        body = {"event_id": event_id, "session_hash": session, "fn_index": self.function.index}
+        body = {"event_id": ticket.event_id, "session_hash": ticket.session_hash, "fn_index": ticket.fn_index}
         with suppress(EngineError):
             self.conversation.post(f"{self.app.api_url}/cancel", body, deadline=Deadline.after(CANCEL_TIMEOUT_S))
 
@@ -200,12 +287,17 @@ def _accepted(answer: Answer) -> Mapping[str, object]:
     return value
 
 
-def _events(incoming: Incoming) -> Iterator[Event]:
+def _events(incoming: Incoming, first_within_s: float | None) -> Iterator[Event]:
     if incoming.status != 200:
         raise error_from_answer(incoming.read())
     if "text/event-stream" not in incoming.headers.get("Content-Type", ""):
         raise UpstreamBadResponse("The engine sends no event stream.")
-    return incoming.events()
+    return incoming.events(first_within_s=first_within_s)
+
+
+def _event_id(event: Event) -> object:
+    message = decode_json(event.data)
+    return message.get("event_id") if isinstance(message, dict) else None
 
 
 def _event_outputs(events: Iterator[Event]) -> list[object]:

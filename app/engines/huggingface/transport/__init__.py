@@ -109,17 +109,18 @@ class Incoming:
                 chunks.append(chunk)
         return Answer(self.status, self.headers, b"".join(chunks))
 
-    def events(self) -> Iterator[Event]:
+    def events(self, *, first_within_s: float | None = None) -> Iterator[Event]:
         """Yield the server-sent events as they arrive, until the server ends the stream.
 
-        The limit counts the bytes of one event: a stream of heartbeats may be long.
+        The limit counts the bytes of one event: a stream of heartbeats may be long. With
+        `first_within_s`, the wait for the first bytes is cut to so many seconds.
 
         Source: html.spec.whatwg.org/multipage/server-sent-events.html; only `event` and `data`
         are read, nothing else is sent by Gradio.
         """
         name, size = "", 0
         data: list[bytes] = []
-        for line in self._lines():
+        for line in self._lines(first_within_s):
             if not line:
                 if data:
                     yield Event(name, b"\n".join(data))
@@ -135,12 +136,15 @@ class Incoming:
                     self._raise_too_large()
                 data.append(value)
 
-    def _lines(self) -> Iterator[bytes]:
+    def _lines(self, first_within_s: float | None) -> Iterator[bytes]:
         # `iter_lines` of requests joins and splits the whole line again for every chunk, which
         # takes minutes for a line of 12 MB; this looks at every byte once.
         pending, searched = bytearray(), 0
+        silence_s = self._limits.silence_s
+        self._limits.silence_s = min(silence_s, first_within_s or silence_s)
         with translated(self._limits, reading_body=True):
             while chunk := self._response.raw.read1(READ_BYTES, decode_content=True):
+                self._limits.silence_s = silence_s
                 pending += chunk
                 while (end := pending.find(b"\n", searched)) >= 0:
                     yield bytes(pending[:end]).removesuffix(b"\r")

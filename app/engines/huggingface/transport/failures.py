@@ -41,7 +41,7 @@ def translate(error: BaseException, deadline: Deadline | None, *, reading_body: 
     timeout in mid-body is a `ConnectionError` of requests), so the whole chain is looked at.
     """
     if deadline is not None and deadline.expired:
-        return UpstreamTimeout("The engine gave no complete answer in time.", log_text=repr(error))
+        return deadline.error("The engine gave no complete answer in time.", log_text=repr(error))
     chain = tuple(causes(error))
     if reading_body and any(isinstance(each, ConnectionError) for each in chain):
         return UpstreamBadResponse(_CUT_OFF, repeat=True, log_text=repr(error))

@@ -2,7 +2,11 @@
 
 `timeout=` of requests limits one read, so that a server which sends a byte every second is
 never cut off. Here every read, of headers and body alike, gets at most the time that is left,
-and so does opening a connection.
+and so does opening a connection, its TLS handshake included.
+
+All of it notices a cancelled deadline (`Deadline.waits_s`). So reads do not block: a socket is
+asked first and waited for afterwards. Waiting first would be wrong under TLS, where what was
+received may lie decrypted in memory, or be a part of a record that no read can return yet.
 """
 
 from __future__ import annotations
@@ -12,16 +16,21 @@ import http.client
 import io
 import queue
 import socket
+import ssl
 import threading
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, ClassVar, Final, TypeVar
 
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util import create_urllib3_context, wait_for_read, wait_for_write
 
 from app.retry import Deadline
+
+T = TypeVar("T")
 
 READ_BYTES: Final = 65_536
 
@@ -39,25 +48,44 @@ class Limits(threading.local):
             raise TimeoutError("the deadline has passed")
         return wait_s
 
+    def waits_s(self, timeout_s: float) -> Iterator[float]:
+        """Yield how long to wait next, in seconds, until `timeout_s` from now or the deadline has come."""
+        return (self.deadline or Deadline.after(timeout_s)).waits_s(timeout_s)
+
+    def when_ready(self, sock: socket.socket, timeout_s: float, operation: Callable[[], T]) -> T:
+        """Return what `operation` gives on the socket, which is set not to block, as soon as it gives something.
+
+        Raises:
+            TimeoutError: `timeout_s` or the deadline has passed.
+        """
+        for wait_s in self.waits_s(timeout_s):
+            try:
+                return operation()
+            except (BlockingIOError, ssl.SSLWantReadError):
+                wait_for_read(sock, wait_s)
+            except ssl.SSLWantWriteError:
+                wait_for_write(sock, wait_s)
+        raise TimeoutError("the upstream was silent for too long")
+
 
 class _DeadlineReader(io.RawIOBase):
     """A socket's read side in which each read waits no longer than the limits allow."""
 
     def __init__(self, sock: socket.socket, limits: Limits) -> None:
         self._sock = sock
-        # Unbuffered, so that it only keeps the socket open while a response is read from it.
-        self._raw = sock.makefile("rb", buffering=0)
+        # Nothing is read from it: it keeps the socket open until the response is read.
+        self._held = sock.makefile("rb", buffering=0)
         self._limits = limits
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray | memoryview) -> int | None:  # type: ignore[override]
-        self._sock.settimeout(self._limits.next_wait_s())
-        return self._raw.readinto(buffer)
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        self._sock.settimeout(0)  # before each request, urllib3 sets it back
+        return self._limits.when_ready(self._sock, self._limits.silence_s, lambda: self._sock.recv_into(buffer))
 
     def close(self) -> None:
-        self._raw.close()
+        self._held.close()
         super().close()
 
 
@@ -86,8 +114,26 @@ class _LimitedConnection(HTTPConnection):
         return _connect_in_time(super()._new_conn, self, self._limits)
 
 
+class _LimitedTLSSocket(ssl.SSLSocket):
+    """An encrypted socket whose handshake obeys the limits; each adapter has a class of its own."""
+
+    limits: ClassVar[Limits]
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the signature is ssl's
+        timeout_s = self.gettimeout() or self.limits.silence_s
+        self.settimeout(0)
+        self.limits.when_ready(self, timeout_s, functools.partial(super().do_handshake, block))
+        self.settimeout(timeout_s)
+
+
 class _LimitedTLSConnection(_LimitedConnection, HTTPSConnection):
     """The same, encrypted: `super()` leads over urllib3's TLS connection."""
+
+    def __init__(self, limits: Limits, socket_class: type[ssl.SSLSocket], **options: object) -> None:
+        super().__init__(limits, **options)
+        # What urllib3 would make by itself; the authorities come with the options.
+        self.ssl_context = create_urllib3_context()
+        self.ssl_context.sslsocket_class = socket_class
 
 
 def _connect_in_time(connect: Callable[[], socket.socket], connection: HTTPConnection, limits: Limits) -> socket.socket:
@@ -113,18 +159,17 @@ def _connect_in_time(connect: Callable[[], socket.socket], connection: HTTPConne
 
     limit_s = min(float(connection.timeout or limits.silence_s), limits.next_wait_s())
     threading.Thread(target=run, name="upstream-connect", daemon=True).start()
-    try:
-        result = outcome.get(timeout=limit_s)
-    except queue.Empty:
-        with lock:
-            state["abandoned"] = True
-        if not outcome.empty() and isinstance(late := outcome.get(), socket.socket):
-            late.close()
-        message = f"no connection within {limit_s:.1f} s"
-        raise urllib3.exceptions.ConnectTimeoutError(connection, message) from None
-    if isinstance(result, BaseException):
-        raise result
-    return result
+    for wait_s in limits.waits_s(limit_s):
+        with suppress(queue.Empty):
+            result = outcome.get(timeout=wait_s)
+            if isinstance(result, BaseException):
+                raise result
+            return result
+    with lock:
+        state["abandoned"] = True
+    if not outcome.empty() and isinstance(late := outcome.get(), socket.socket):
+        late.close()
+    raise urllib3.exceptions.ConnectTimeoutError(connection, f"no connection within {limit_s:.1f} s")
 
 
 class LimitedAdapter(HTTPAdapter):
@@ -137,7 +182,8 @@ class LimitedAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
         plain = functools.partial(_LimitedConnection, self._limits)
-        tls = functools.partial(_LimitedTLSConnection, self._limits)
+        tls_socket = type("LimitedTLSSocket", (_LimitedTLSSocket,), {"limits": self._limits})
+        tls = functools.partial(_LimitedTLSConnection, self._limits, tls_socket)
         self.poolmanager.pool_classes_by_scheme = {
             "http": type("LimitedPool", (HTTPConnectionPool,), {"ConnectionCls": staticmethod(plain)}),
             "https": type("LimitedTLSPool", (HTTPSConnectionPool,), {"ConnectionCls": staticmethod(tls)}),

@@ -23,7 +23,7 @@ from app.engines.composer import ABILITIES, Composer
 from app.engines.composer.plan import make_plan
 from app.engines.composer.score import compose
 from app.engines.engine import Brief, Document, Format, Progress, Take, ignore
-from app.errors import UpstreamTimeout
+from app.errors import Cancelled, UpstreamTimeout
 from app.retry import Deadline
 
 BRIEF = Brief("a lively waltz", 5.0, seed=7, instruments=("piano", "flute", "double bass"))
@@ -176,6 +176,17 @@ def test_who_has_to_wait_is_told_and_waits_no_longer_than_the_deadline(composer:
         composer.generate(BRIEF, deadline=Deadline.after(0.3), report=lambda progress: told.append(progress.message))
 
     assert told[-1] == "Waiting for the pieces before this one…"
+
+
+def test_who_waits_can_be_cancelled(composer: Composer) -> None:
+    cancelled = threading.Event()
+
+    def cancel(progress: Progress) -> None:
+        if progress.message.startswith("Waiting"):
+            cancelled.set()
+
+    with rendering(composer), pytest.raises(Cancelled):
+        composer.generate(BRIEF, deadline=Deadline.after(HALF_MINUTE_S, cancelled=cancelled), report=cancel)
 
 
 def test_notes_alone_wait_for_nobody(composer: Composer) -> None:

@@ -91,7 +91,9 @@ def test_a_gradio_app_is_called_with_the_brief_and_its_file_is_fetched() -> None
     assert take.file.content == WAV
     assert take.file.duration_s == pytest.approx(0.6)
     assert 0 <= take.decode_s < 1
-    assert told == [Progress("Fetching the audio…", fraction=1.0)]
+    handed_in, fetching = told
+    assert handed_in.ticket
+    assert fetching == Progress("Fetching the audio…", fraction=1.0)
 
 
 def test_the_function_of_the_url_is_called_and_the_setting_overrides_it() -> None:
@@ -240,7 +242,7 @@ def test_a_token_in_a_progress_message_is_taken_out_too() -> None:
     done = {"msg": "process_completed", "output": {"data": [FILE]}, "success": True}
     with serve(Routes(gradio(**{DATA: queue_events(log, done)}))) as server:
         generate(engine_for(server.url, hf_token=TOKEN), report=heard.append)
-    assert heard[0].message == "calling with ***"
+    assert heard[1].message == "calling with ***"
 
 
 # ---------------------------------------------------------------------- finding out what is there

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,11 +34,12 @@ from unit.engines.huggingface.hf_wire import (
     status,
 )
 
-from app.engines.engine import Progress
+from app.engines.engine import MAX_TICKET_CHARS, Progress
 from app.engines.huggingface.gradio.app import App, Function, number_or_none, read_app
-from app.engines.huggingface.gradio.call import Call, _Outputs, file_url
+from app.engines.huggingface.gradio.call import Call, Ticket, _Outputs, file_url
 from app.engines.huggingface.responses import RemoteFile, find_audio
 from app.errors import (
+    Cancelled,
     EngineError,
     PromptRefused,
     UpstreamBadResponse,
@@ -332,27 +336,35 @@ class Job:
         name: str = "predict",
         data: Sequence[object] = ("lofi", 10),
         is_batched: bool = False,
+        cancelled: threading.Event | None = None,
     ) -> None:
         self.progress: list[Progress] = []
         self.server = Server(Routes(routes))
         self._deadline_s = deadline_s
+        self._cancelled = cancelled
         prefix = "/gradio_api" if version[0] in "56" else ""
         self._app = App(version, self.server.url, prefix, ())
         self._function = Function(7, name, (), ("audio",), is_listed=True, is_batched=is_batched)
         self._data = data
 
-    def run(self) -> list[object]:
+    def ticket(self, route: Literal["queue", "call"] = "queue", **changes: object) -> str:
+        """Return the ticket of an earlier call of the function."""
+        ticket = Ticket(route, self._app.api_url, self._function.index, "s0", "e0")
+        return str(msgspec.structs.replace(ticket, **changes))
+
+    def run(self, resume: str | None = None) -> list[object]:
         conversation = converse(self.server)
-        deadline = Deadline.after(self._deadline_s)
+        deadline = Deadline.after(self._deadline_s, cancelled=self._cancelled)
+        call = Call(conversation, self._app, self._function, self._data, deadline, self.progress.append)
         try:
-            return Call(conversation, self._app, self._function, self._data, deadline, self.progress.append).run()
+            return call.run(resume)
         finally:
             time.sleep(0.01)
             self.server.close()
 
-    def failure(self) -> EngineError:
+    def failure(self, resume: str | None = None) -> EngineError:
         with pytest.raises(EngineError) as failure:
-            self.run()
+            self.run(resume)
         return failure.value
 
     def paths(self) -> list[str]:
@@ -561,7 +573,7 @@ def test_what_the_queue_tells_is_passed_on() -> None:
     ]
     job = Job(queued(queue_events(*messages)))
     assert job.run() == [FILE]
-    assert job.progress == [
+    assert job.progress[1:] == [
         Progress("Waiting for a free slot, 2 ahead.", queue_position=2, eta_s=6.5),
         Progress("Waiting for a free slot.", queue_position=0),
         Progress("Waiting for a free slot."),
@@ -726,3 +738,180 @@ def test_a_file_is_fetched_by_its_path_below_our_own_address(file: RemoteFile, u
 def test_a_path_that_climbs_out_of_its_folder_is_not_asked_for(path: str) -> None:
     with pytest.raises(UpstreamBadResponse, match="out of its folder"):
         file_url("https://h/gradio_api", RemoteFile(path))
+
+
+# ---------------------------------------------------------------------- cancelling
+
+
+def hold_open(started: threading.Event | None = None) -> Handler:
+    """Return a handler that begins an event stream and then says nothing."""
+
+    def handle(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        if started:
+            started.set()
+        exchange.connection.recv(1)  # returns when the client leaves
+
+    return handle
+
+
+@pytest.mark.parametrize("route", ["queue", "call"])
+def test_a_job_that_is_cancelled_is_cancelled_at_the_server(route: str) -> None:
+    started, cancelled = threading.Event(), threading.Event()
+    table: dict[str, Any] = {DATA: hold_open(started), f"{CALL}/e1": hold_open(started), CANCEL: {"success": True}}
+    table |= {JOIN: JOINED} if route == "queue" else {CALL: JOINED}
+    job = Job(table, deadline_s=30, cancelled=cancelled)
+    cancelled_s: list[float] = []
+
+    def cancel() -> None:
+        started.wait(5)
+        cancelled_s.append(time.monotonic())
+        cancelled.set()
+
+    threading.Thread(target=cancel, daemon=True).start()
+    error = job.failure()
+    assert time.monotonic() - cancelled_s[0] < 0.6
+    assert isinstance(error, Cancelled)
+    assert not error.repeat
+    told = job.server.requests[-1]
+    assert (told.path, told.json()["event_id"]) == (CANCEL, "e1")
+
+
+# ---------------------------------------------------------------------- going on with an earlier job
+
+
+def message(kind: str, event_id: str = "e0", **more: object) -> dict[str, object]:
+    return {"msg": kind, "event_id": event_id, **more}
+
+
+def done(event_id: str = "e0", output: object = FILE) -> dict[str, object]:
+    return message("process_completed", event_id, output={"data": [output]}, success=True)
+
+
+@pytest.mark.parametrize(
+    ("table", "route"), [(queued(completed(FILE)), "queue"), ({CALL: JOINED, f"{CALL}/e1": hold_open()}, "call")]
+)
+def test_the_ticket_is_told_before_anybody_waits_for_the_result(table: dict[str, Any], route: str) -> None:
+    job = Job(table, deadline_s=0.3)
+    if route == "queue":
+        job.run()
+    else:
+        job.failure()
+    ticket = Ticket.parse(job.progress[0].ticket or "")
+    assert ticket is not None
+    assert (ticket.route, ticket.event_id, ticket.fn_index) == (route, "e1", 7)
+    assert [each.ticket for each in job.progress[1:]] == [None] * len(job.progress[1:])
+    if route == "queue":
+        assert job.server.requests[0].json()["session_hash"] == ticket.session_hash
+
+
+def test_a_job_that_the_server_still_has_is_gone_on_with() -> None:
+    stream = queue_events(message("estimation", rank=1), message("process_starts"), done())
+    job = Job(queued(stream))
+    assert job.run(job.ticket()) == [FILE]
+    assert job.server.paths() == [f"GET {DATA}?session_hash=s0"]
+    assert job.progress[0].queue_position == 1
+
+
+LOST: dict[str, Handler] = {
+    "heartbeats": queue_events({"msg": "heartbeat"}, {"msg": "heartbeat"}),
+    "no such session": queue_events({"msg": "unexpected_error", "message": "404: ", "session_not_found": True}),
+    "no such stream": status(404, {"detail": "Session not found."}),
+    "nothing": event_stream(""),
+    "another job": queue_events(done("e9")),
+    "no JSON": event_stream("data: <html>\n\n"),
+    "no object": event_stream("data: []\n\n"),
+    "no events": status(200, {"error": "no"}),
+    "cut off": lambda exchange: exchange.hang_up(),
+}
+
+
+@pytest.mark.parametrize("lost", LOST.values(), ids=LOST)
+def test_a_job_that_the_server_lost_is_cancelled_and_started_anew(lost: Handler) -> None:
+    job = Job({JOIN: JOINED, DATA: [lost, completed(FILE)], CANCEL: {"success": True}})
+    assert job.run(job.ticket()) == [FILE]
+    assert job.paths() == [f"GET {DATA}", f"POST {CANCEL}", f"POST {JOIN}", f"GET {DATA}"]
+    assert job.server.requests[1].json() == {"event_id": "e0", "session_hash": "s0", "fn_index": 7}
+    assert [Ticket.parse(each.ticket or "") is not None for each in job.progress] == [True]
+
+
+def test_a_stream_that_stays_silent_is_that_of_a_lost_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.engines.huggingface.gradio.call.REPLAY_TIMEOUT_S", 0.2)
+    job = Job({JOIN: JOINED, DATA: [hold_open(), completed(FILE)], CANCEL: {"success": True}}, deadline_s=10)
+    started_s = time.monotonic()
+    assert job.run(job.ticket()) == [FILE]
+    assert time.monotonic() - started_s < 1
+    assert job.paths() == [f"GET {DATA}", f"POST {CANCEL}", f"POST {JOIN}", f"GET {DATA}"]
+
+
+def test_only_the_first_word_must_come_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.engines.huggingface.gradio.call.REPLAY_TIMEOUT_S", 0.1)
+
+    def handle(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        for each in (message("process_starts"), done()):
+            exchange.send(f"data: {json.dumps(each)}\n\n".encode())
+            time.sleep(0.3)
+
+    job = Job(queued(handle))
+    assert job.run(job.ticket()) == [FILE]
+    assert job.paths() == [f"GET {DATA}"]
+
+
+def test_a_job_that_failed_meanwhile_has_failed() -> None:
+    failed = message("process_completed", output={"error": "No drums"}, success=False)
+    job = Job(queued(queue_events(message("process_starts"), failed)))
+    assert job.failure(job.ticket()).detail == "No drums"
+    assert job.paths() == [f"GET {DATA}"]
+
+
+def test_a_stream_that_breaks_after_all_is_an_error_worth_repeating() -> None:
+    job = Job(queued(queue_events(message("process_starts"))))
+    error = job.failure(job.ticket())
+    assert error.repeat
+    assert job.paths() == [f"GET {DATA}", f"POST {CANCEL}"]
+
+
+def test_nothing_is_started_anew_once_time_is_up() -> None:
+    job = Job(queued(hold_open()), deadline_s=0.2)
+    assert isinstance(job.failure(job.ticket()), UpstreamTimeout)
+    assert job.paths() == [f"GET {DATA}", f"POST {CANCEL}"]
+
+
+def test_a_job_of_the_documented_route_is_cancelled_and_started_anew() -> None:
+    """While such a job waits its stream is silent, just as that of a lost one."""
+    job = Job(queued(completed(FILE)))
+    assert job.run(job.ticket("call")) == [FILE]
+    assert job.paths() == [f"POST {CANCEL}", f"POST {JOIN}", f"GET {DATA}"]
+
+
+NOT_OURS: list[str | dict[str, object]] = [
+    *("", "not JSON", "[" * 10_000, "\ud800", "{}"),
+    {"route": "run"},
+    {"event_id": ""},
+    {"session_hash": "x" * 201},
+    {"fn_index": 8},
+    {"api_url": "http://127.0.0.1:9"},
+    {"more": 1},
+]
+
+
+@pytest.mark.parametrize("not_ours", NOT_OURS)
+def test_a_ticket_that_is_none_or_is_not_ours_is_ignored(not_ours: str | dict[str, object]) -> None:
+    job = Job(queued(completed(FILE)))
+    ticket = not_ours if isinstance(not_ours, str) else json.dumps(json.loads(job.ticket()) | not_ours)
+    assert job.run(ticket) == [FILE]
+    assert job.paths() == [f"POST {JOIN}", f"GET {DATA}"]
+
+
+def test_gradio_3_has_nothing_to_go_on_with() -> None:
+    job = Job({"/run/predict": {"data": [FILE]}}, version="3.50.2")
+    assert job.run("not a ticket") == [FILE]
+    assert [each.ticket for each in job.progress] == [None]
+
+
+def test_a_ticket_too_long_to_keep_is_not_told() -> None:
+    job = Job({f"/{'a' * MAX_TICKET_CHARS}/queue/join": JOINED})
+    job._app = App("6.31.0", job.server.url, "/" + "a" * MAX_TICKET_CHARS, ())
+    job.failure()
+    assert [each.ticket for each in job.progress] == [None]

@@ -11,7 +11,7 @@ import ssl
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import pytest
@@ -30,7 +30,9 @@ from unit.engines.huggingface.hf_wire import (
 
 from app.engines.huggingface.transport import Answer, Event, decode_json, origin_of
 from app.engines.huggingface.transport.failures import translate
+from app.engines.huggingface.transport.sockets import Limits, _connect_in_time
 from app.errors import (
+    Cancelled,
     EngineError,
     UpstreamBadResponse,
     UpstreamRejected,
@@ -691,3 +693,128 @@ def test_threads_do_not_share_their_deadlines() -> None:
             transport.converse(server.url, {}).get(f"{server.url}/slow", deadline=soon(0.1))
         thread.join(3)
     assert results == [b"ok"]
+
+
+# ---------------------------------------------------------------------- cancelling
+
+
+def cancelled_in(seconds: float, timeout_s: float = 30.0) -> Deadline:
+    """Return a deadline that is cancelled so many seconds from now."""
+    event = threading.Event()
+    threading.Timer(seconds, event.set).start()
+    return Deadline.after(timeout_s, cancelled=event)
+
+
+def wait_for_the_client_to_leave(exchange: Exchange) -> None:
+    exchange.connection.recv(1)
+
+
+def then_silence(content: bytes) -> Handler:
+    def handle(exchange: Exchange) -> None:
+        exchange.send(content)
+        wait_for_the_client_to_leave(exchange)
+
+    return handle
+
+
+@pytest.mark.parametrize(
+    "handle",
+    [
+        wait_for_the_client_to_leave,
+        then_silence(b"HTTP/1.1 200"),
+        then_silence(HEAD + b"Content-Length: 100\r\n\r\nhalf"),
+        then_silence(chunked(b"half", end=b"5\r\nab")),
+        drip(b"x" * 1_000, every_s=0.02, first=HEAD + b"Content-Length: 1000\r\n\r\n"),
+    ],
+    ids=["before the answer", "in the headers", "in the body", "in a chunk", "in a drip-fed body"],
+)
+def test_a_cancelled_deadline_ends_every_wait_for_an_answer(handle: Handler) -> None:
+    started_s = time.monotonic()
+    with serve(handle) as server, pytest.raises(Cancelled):
+        new_transport(silence_timeout_s=60).converse(server.url, {}).get(server.url, deadline=cancelled_in(0.1))
+    assert time.monotonic() - started_s < 0.6
+
+
+def test_a_cancelled_deadline_ends_the_wait_for_the_next_event() -> None:
+    started_s = time.monotonic()
+    with (
+        serve(then_silence(chunked(b"data: one\n\n", end=b""))) as server,
+        pytest.raises(Cancelled),
+        converse(server).open("GET", server.url, deadline=cancelled_in(0.1)) as incoming,
+    ):
+        list(incoming.events())
+    assert time.monotonic() - started_s < 0.6
+
+
+def test_a_cancelled_deadline_ends_a_name_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+
+    def hang(*args: object, **options: object) -> object:
+        go_on.wait(5)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    started_s = time.monotonic()
+    with pytest.raises(Cancelled):
+        new_transport().converse("http://localhost:9", {}).get("http://localhost:9", deadline=cancelled_in(0.1))
+    assert time.monotonic() - started_s < 0.6
+    go_on.set()
+
+
+def test_nothing_is_asked_once_the_deadline_is_cancelled() -> None:
+    event = threading.Event()
+    event.set()
+    with serve(status(200)) as server, pytest.raises(Cancelled):
+        converse(server).get(server.url, deadline=Deadline.after(5, cancelled=event))
+    assert server.requests == []
+
+
+def test_waiting_for_what_can_be_cancelled_costs_no_work() -> None:
+    started_s = time.thread_time()
+    with serve(wait_for_the_client_to_leave) as server, pytest.raises(Cancelled):
+        converse(server).get(server.url, deadline=cancelled_in(1.0))
+    assert time.thread_time() - started_s < 0.1
+
+
+def test_an_answer_in_time_arrives_whole_although_it_could_be_cancelled() -> None:
+    body = bytes(range(256)) * 30
+
+    def handle(exchange: Exchange) -> None:
+        exchange.send(HEAD + b"Content-Length: %d\r\n\r\n" % len(body))
+        for at in (0, 1, 5_000):
+            time.sleep(0.3)  # longer than the pieces in which the client waits
+            exchange.send(body[at : {0: 1, 1: 5_000}.get(at)])
+
+    deadline = Deadline.after(10, cancelled=threading.Event())
+    assert fetch(handle, deadline=deadline).body == body
+
+
+def test_a_connection_that_opens_in_the_moment_of_giving_up_is_closed() -> None:
+    ours, theirs = socket.socketpair()
+
+    class Impatient(Limits):
+        def waits_s(self, timeout_s: float) -> Iterator[float]:
+            for thread in threading.enumerate():
+                if thread.name == "upstream-connect":
+                    thread.join(5)
+            return iter(())
+
+    connection = urllib3.connection.HTTPConnection("127.0.0.1", timeout=1)
+    with theirs, pytest.raises(urllib3.exceptions.ConnectTimeoutError):
+        _connect_in_time(lambda: ours, connection, Impatient())
+    assert ours.fileno() == -1
+
+
+def test_tls_may_have_to_write_before_it_can_read() -> None:
+    outcomes: list[Exception | bytes] = [ssl.SSLWantWriteError(), ssl.SSLWantReadError(), b"read"]
+
+    def operation() -> bytes:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.send(b"x")
+        assert Limits().when_ready(ours, 5, operation) == b"read"

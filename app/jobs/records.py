@@ -1,0 +1,545 @@
+"""What is written about jobs, and every question that is asked about them.
+
+A job's row is what people are told. It moves forward only: whatever changes it says in the same
+statement what the row must still be, so that of two who race (a finish and a cancellation, two
+finishes) one wins and the other is told False. Each visible change is kept beside the row, in the
+same transaction, for streams of events that reconnect.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Final, cast
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+
+from app.errors import FieldError, InvalidRequest
+from app.jobs.database import Database
+from app.jobs.job import CANCELLED, CANCELLING, FINAL, SUCCEEDED, Change, Job, JobRequest, Result, Status
+from app.jobs.job import waiting as waiting_sentence
+
+Enqueue = Callable[[sa.Connection, str], None]
+"""Hands the job of that id to the executors, within the transaction of that connection."""
+
+KEPT_CHANGES: Final = 200
+"""Changes of one job that can be replayed; an older client sees the newest ones."""
+
+GONE_KEPT_S: Final = 7 * 86_400.0
+GONE_KEPT_ROWS: Final = 100_000
+"""For how long, and for how many, a deleted job is still known to have existed."""
+
+_metadata = sa.MetaData()
+
+JOBS: Final = sa.Table(
+    "studio_jobs",
+    _metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("username", sa.Text),
+    sa.Column("idempotency_key", sa.Text),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("progress", sa.Double),
+    sa.Column("queue_position", sa.Integer),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("max_attempts", sa.Integer, nullable=False),
+    sa.Column("retryable", sa.Boolean, nullable=False),
+    sa.Column("engine", sa.Text, nullable=False),
+    sa.Column("request", sa.Text, nullable=False),
+    sa.Column("created_at_s", sa.Double, nullable=False),
+    sa.Column("started_at_s", sa.Double),
+    sa.Column("finished_at_s", sa.Double),
+    sa.Column("expires_at_s", sa.Double, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("result", sa.Text),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("ticket", sa.Text),
+    sa.Column("cancel_requested", sa.Boolean, nullable=False),
+    sa.Column("change", sa.Integer, nullable=False),
+    sa.Column("request_id", sa.Text, nullable=False),
+)
+CHANGES: Final = sa.Table(
+    "studio_job_changes",
+    _metadata,
+    sa.Column("job_id", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("at_s", sa.Double, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("progress", sa.Double),
+    sa.Column("queue_position", sa.Integer),
+    sa.Column("attempt", sa.Integer, nullable=False),
+)
+GONE: Final = sa.Table(
+    "studio_gone",
+    _metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("gone_at_s", sa.Double, nullable=False),
+)
+EXECUTORS: Final = sa.Table(
+    "studio_executors",
+    _metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("started_at_s", sa.Double, nullable=False),
+    sa.Column("beat_at_s", sa.Double, nullable=False),
+)
+
+_IS_ACTIVE: Final = JOBS.c.status.in_(("queued", "running"))
+_IS_FINAL: Final = JOBS.c.status.in_(tuple(sorted(FINAL)))
+
+_earlier = JOBS.alias("earlier")
+_AHEAD: Final = (
+    sa.select(sa.func.count())
+    .select_from(_earlier)
+    .where(
+        _earlier.c.status == "queued",
+        sa.tuple_(_earlier.c.created_at_s, _earlier.c.id) < sa.tuple_(JOBS.c.created_at_s, JOBS.c.id),
+    )
+    .correlate(JOBS)
+    .scalar_subquery()
+)
+_ROW: Final = sa.select(
+    JOBS, sa.case((JOBS.c.status == "queued", _AHEAD), else_=JOBS.c.queue_position).label("position")
+)
+"""A job with its place in the queue as it is now."""
+
+_BY_ID: Final = _ROW.where(JOBS.c.id == sa.bindparam("id"))
+
+
+class KeyTaken(Exception):
+    """Another job was submitted with the idempotency key."""
+
+
+class Records:
+    """All questions about jobs. One object serves all threads.
+
+    Every method raises `JobStoreUnavailable` when the database cannot be used right now.
+    """
+
+    def __init__(self, database: Database, *, ttl_s: float, clock: Callable[[], float] = time.time) -> None:
+        """
+        Args:
+            database: Where the records are.
+            ttl_s: Seconds that a job is kept after it has finished.
+            clock: What time it is, in Unix seconds. The databases' own clocks are not asked: SQLite's counts
+                whole seconds.
+        """
+        self._database = database
+        self._ttl_s = ttl_s
+        self._clock = clock
+        self._insert = sqlite.insert if database.is_sqlite else postgresql.insert
+
+    def writing(self) -> AbstractContextManager[sa.Connection]:
+        """Return a transaction for `insert`, `queued`, and whatever must be written together with them."""
+        return self._database.writing()
+
+    # ------------------------------------------------------------------ submission
+
+    def insert(
+        self, connection: sa.Connection, job: Job, *, idempotency_key: str | None = None, digest: str = ""
+    ) -> None:
+        """Write a new job.
+
+        Raises:
+            KeyTaken: the key belongs to another job of that owner, which has not expired. The transaction is lost.
+        """
+        if idempotency_key is not None:
+            of_key = (JOBS.c.owner == job.owner) & (JOBS.c.idempotency_key == idempotency_key)
+            connection.execute(
+                sa.update(JOBS)
+                .where(of_key, _IS_FINAL, JOBS.c.expires_at_s <= self._clock())
+                .values(idempotency_key=None)
+            )
+        row = {
+            **_columns(job),
+            "username": job.request.username,
+            "idempotency_key": idempotency_key,
+            "digest": digest,
+        }
+        try:
+            connection.execute(_INSERT_JOB, row)
+        except IntegrityError:
+            raise KeyTaken from None
+        self._keep_change(connection, job.id, job.created_at_s)
+
+    def queued(self, connection: sa.Connection, *, at_most: int) -> int:
+        """Return how many jobs are waiting; counting stops at `at_most`."""
+        some = sa.select(sa.literal(1)).where(JOBS.c.status == "queued").limit(at_most).subquery()
+        return connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
+
+    def by_key(self, owner: str, idempotency_key: str) -> tuple[Job, str] | None:
+        """Return the job that was submitted with the key and has not expired, and the digest of what was sent."""
+        row = self._one(_ROW.where(_of_key(owner, idempotency_key), self._is_kept()))
+        return (_job(row), row.digest) if row else None
+
+    # ------------------------------------------------------------------ questions
+
+    def get(self, id: str) -> Job | None:
+        """Return the job, expired or not, or None."""
+        row = self._one(_BY_ID, {"id": id})
+        return _job(row) if row else None
+
+    def gone(self, ids: Collection[str]) -> set[str]:
+        """Return those of the ids whose jobs were deleted within the last days."""
+        return {row.id for row in self._all(sa.select(GONE.c.id).where(GONE.c.id.in_(ids)))}
+
+    def page(
+        self,
+        owner: str | None,
+        *,
+        username: str | None = None,
+        status: Status | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> tuple[list[Job], str | None]:
+        """Return some jobs, newest first, and the cursor of the next page, or None at the end.
+
+        Args:
+            owner: Whose jobs; None means everybody's, which is for the operator alone.
+            username: Only those with this label.
+            status: Only those that stand so.
+            limit: How many at most, 1 or more.
+            cursor: Of the page before.
+
+        Raises:
+            InvalidRequest: this is no cursor of ours.
+        """
+        query = _ROW.where(self._is_kept())
+        if owner is not None:
+            query = query.where(JOBS.c.owner == owner)
+        if username is not None:
+            query = query.where(JOBS.c.username == username)
+        if status is not None:
+            query = query.where(JOBS.c.status == status)
+        if cursor is not None:
+            query = query.where(sa.tuple_(JOBS.c.created_at_s, JOBS.c.id) < sa.tuple_(*_read_cursor(cursor)))
+        rows = self._all(query.order_by(JOBS.c.created_at_s.desc(), JOBS.c.id.desc()).limit(limit + 1))
+        jobs = [_job(row) for row in rows[:limit]]
+        return jobs, _cursor(jobs[-1]) if len(rows) > limit else None
+
+    def changes(self, id: str, after: int) -> list[Change]:
+        """Return the job's changes with numbers above `after`, oldest first; the oldest ones may be forgotten."""
+        rows = self._all(
+            sa.select(CHANGES).where(CHANGES.c.job_id == id, CHANGES.c.number > after).order_by(CHANGES.c.number)
+        )
+        return [
+            Change(
+                number=row.number,
+                at_s=row.at_s,
+                status=row.status,
+                message=row.message,
+                progress=row.progress,
+                queue_position=row.queue_position,
+                attempt=row.attempt,
+            )
+            for row in rows
+        ]
+
+    def cancel_requested(self, ids: Collection[str]) -> set[str]:
+        """Return those of the ids whose running jobs somebody wants cancelled."""
+        rows = self._all(sa.select(JOBS.c.id).where(JOBS.c.id.in_(ids), _IS_ACTIVE, JOBS.c.cancel_requested))
+        return {row.id for row in rows}
+
+    # ------------------------------------------------------------------ a job's way
+
+    def start(self, id: str, attempt: int, message: str) -> bool:
+        """Let attempt number `attempt` begin; return False when the job is over or somebody wants it cancelled.
+
+        The same attempt may begin again after a crash, and then finds its ticket; another attempt has none yet.
+        """
+        return self._change(
+            id,
+            _IS_ACTIVE,
+            ~JOBS.c.cancel_requested,
+            status="running",
+            message=message,
+            attempt=attempt,
+            progress=None,
+            queue_position=None,
+            ticket=sa.case((JOBS.c.attempt == attempt, JOBS.c.ticket)),
+            started_at_s=sa.func.coalesce(JOBS.c.started_at_s, self._clock()),
+        )
+
+    def progress(
+        self,
+        id: str,
+        *,
+        message: str,
+        progress: float | None = None,
+        queue_position: int | None = None,
+        ticket: str | None = None,
+    ) -> bool:
+        """Tell where a running job stands; return False when it is over or somebody wants it cancelled.
+
+        Args:
+            id: Which job.
+            message: A sentence for people.
+            progress: Share done, 0 to 1, or None when unknown.
+            queue_position: Jobs ahead at the upstream, or None when unknown.
+            ticket: What the upstream calls this work; None leaves what is known.
+        """
+        return self._change(
+            id,
+            JOBS.c.status == "running",
+            ~JOBS.c.cancel_requested,
+            message=message,
+            progress=progress,
+            queue_position=queue_position,
+            **({} if ticket is None else {"ticket": ticket}),
+        )
+
+    def succeed(self, id: str, result: Result) -> bool:
+        """Finish the job with its file; return False when it is over otherwise, and the file is not wanted.
+
+        A job that somebody wants cancelled is cancelled by this instead: who was told "cancelling" is not
+        surprised by a piece.
+        """
+        return self._finish(
+            id,
+            status="succeeded",
+            message=SUCCEEDED,
+            progress=1.0,
+            retryable=False,
+            result=_json(result.to_json()),
+            size_bytes=result.size_bytes,
+        )
+
+    def fail(self, id: str, error: dict[str, object], *, retryable: bool, message: str) -> bool:
+        """Finish the job with a problem object; return False when it is over otherwise.
+
+        A job that somebody wants cancelled is cancelled by this instead: its failure is only how that showed.
+        """
+        return self._finish(
+            id, status="failed", message=message, progress=None, retryable=retryable, error=_json(error)
+        )
+
+    def cancel(self, id: str, message: str = CANCELLED) -> bool:
+        """Finish the job as cancelled; return False when it is over already."""
+        with self._database.writing() as connection:
+            return self._cancel(connection, id, message)
+
+    def request_cancel(self, id: str) -> Job | None:
+        """Cancel a queued job at once and ask for a running one to be cancelled; return the job after that.
+
+        A job that is over stays what it is; None means that there is none.
+        """
+        with self._database.writing() as connection:
+            if not self._cancel(connection, id, CANCELLED, JOBS.c.status == "queued"):
+                self._change_in(
+                    connection,
+                    id,
+                    JOBS.c.status == "running",
+                    ~JOBS.c.cancel_requested,
+                    cancel_requested=True,
+                    message=CANCELLING,
+                )
+            row = connection.execute(_BY_ID, {"id": id}).one_or_none()
+        return _job(row) if row else None
+
+    def _finish(self, id: str, **values: object) -> bool:
+        with self._database.writing() as connection:
+            ended = self._end(connection, id, ~JOBS.c.cancel_requested, **values)
+            if not ended:
+                self._cancel(connection, id, CANCELLED)
+        return ended
+
+    def _cancel(self, connection: sa.Connection, id: str, message: str, *conditions: sa.ColumnElement[bool]) -> bool:
+        return self._end(
+            connection, id, *conditions, status="cancelled", message=message, progress=None, retryable=True
+        )
+
+    def _end(self, connection: sa.Connection, id: str, *conditions: sa.ColumnElement[bool], **values: object) -> bool:
+        now_s = self._clock()
+        return self._change_in(
+            connection,
+            id,
+            _IS_ACTIVE,
+            *conditions,
+            queue_position=None,
+            ticket=None,
+            finished_at_s=now_s,
+            expires_at_s=now_s + self._ttl_s,
+            **values,
+        )
+
+    def _change(self, id: str, *conditions: sa.ColumnElement[bool], **values: object) -> bool:
+        with self._database.writing() as connection:
+            return self._change_in(connection, id, *conditions, **values)
+
+    def _change_in(
+        self, connection: sa.Connection, id: str, *conditions: sa.ColumnElement[bool], **values: object
+    ) -> bool:
+        changed = connection.execute(
+            sa.update(JOBS).where(JOBS.c.id == id, *conditions).values(change=JOBS.c.change + 1, **values)
+        )
+        if changed.rowcount:
+            self._keep_change(connection, id, self._clock())
+        return bool(changed.rowcount)
+
+    def _keep_change(self, connection: sa.Connection, id: str, at_s: float) -> None:
+        connection.execute(_KEEP_CHANGE, {"id": id, "at_s": at_s})
+        connection.execute(_FORGET_CHANGES, {"id": id})
+
+    # ------------------------------------------------------------------ expiry
+
+    def expired(self, limit: int) -> list[Job]:
+        """Return finished jobs whose time is over, the oldest first."""
+        # Not `status IN (…)`: SQLite would rather look through all finished jobs by their status.
+        query = _ROW.where(JOBS.c.finished_at_s.is_not(None), JOBS.c.expires_at_s <= self._clock())
+        return [_job(row) for row in self._all(query.order_by(JOBS.c.expires_at_s).limit(limit))]
+
+    def total_size_bytes(self) -> int:
+        """Return how much all finished files take."""
+        row = self._one(sa.select(sa.func.coalesce(sa.func.sum(JOBS.c.size_bytes), 0).label("size_bytes")))
+        return int(row.size_bytes) if row else 0
+
+    def oldest_files(self, limit: int) -> list[Job]:
+        """Return jobs that have files, those that finished first before the others."""
+        query = _ROW.where(JOBS.c.size_bytes > 0).order_by(JOBS.c.expires_at_s).limit(limit)
+        return [_job(row) for row in self._all(query)]
+
+    def remove(self, id: str) -> bool:
+        """Delete a finished job and its changes, and remember its id; return False when there is none."""
+        with self._database.writing() as connection:
+            if not connection.execute(sa.delete(JOBS).where(JOBS.c.id == id, _IS_FINAL)).rowcount:
+                return False
+            connection.execute(sa.delete(CHANGES).where(CHANGES.c.job_id == id))
+            connection.execute(self._insert(GONE).values(id=id, gone_at_s=self._clock()).on_conflict_do_nothing())
+        return True
+
+    def forget_gone(self) -> None:
+        """Forget the ids of jobs that were deleted long ago, or too many others ago."""
+        newest = sa.select(GONE.c.gone_at_s).order_by(GONE.c.gone_at_s.desc())
+        first_too_many = newest.offset(GONE_KEPT_ROWS).limit(1).scalar_subquery()
+        old = (GONE.c.gone_at_s <= self._clock() - GONE_KEPT_S) | (GONE.c.gone_at_s <= first_too_many)
+        with self._database.writing() as connection:
+            connection.execute(sa.delete(GONE).where(old))
+
+    def scrub(self) -> None:
+        """Let what was deleted leave the disk, prompts above all."""
+        self._database.scrub()
+
+    # ------------------------------------------------------------------ asking
+
+    def _is_kept(self) -> sa.ColumnElement[bool]:
+        return _IS_ACTIVE | (JOBS.c.expires_at_s > self._clock())
+
+    def _one(self, query: sa.Select[Any], values: dict[str, object] | None = None) -> sa.Row[Any] | None:
+        with self._database.reading() as connection:
+            return connection.execute(query, values or {}).one_or_none()
+
+    def _all(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        with self._database.reading() as connection:
+            return connection.execute(query).all()
+
+
+# Prepared here because SQLAlchemy needs longer to put a statement together than SQLite needs to run it.
+_INSERT_JOB: Final = sa.insert(JOBS)
+_SHOWN: Final = ("status", "message", "progress", "queue_position", "attempt")
+_KEEP_CHANGE: Final = sa.insert(CHANGES).from_select(
+    ["job_id", "number", "at_s", *_SHOWN],
+    sa.select(
+        JOBS.c.id, JOBS.c.change, sa.bindparam("at_s", type_=sa.Double), *(JOBS.c[name] for name in _SHOWN)
+    ).where(JOBS.c.id == sa.bindparam("id")),
+)
+_FORGET_CHANGES: Final = sa.delete(CHANGES).where(
+    CHANGES.c.job_id == sa.bindparam("id"),
+    CHANGES.c.number
+    <= sa.select(JOBS.c.change - KEPT_CHANGES).where(JOBS.c.id == sa.bindparam("id")).scalar_subquery(),
+)
+
+
+# ---------------------------------------------------------------------- rows
+
+
+def _of_key(owner: str, idempotency_key: str) -> sa.ColumnElement[bool]:
+    return (JOBS.c.owner == owner) & (JOBS.c.idempotency_key == idempotency_key)
+
+
+def _columns(job: Job) -> dict[str, object]:
+    return {
+        "id": job.id,
+        "owner": job.owner,
+        "status": job.status,
+        "message": job.message,
+        "progress": job.progress,
+        "queue_position": job.queue_position,
+        "attempt": job.attempt,
+        "max_attempts": job.max_attempts,
+        "retryable": job.retryable,
+        "engine": job.engine,
+        "request": _json(job.request.to_json()),
+        "created_at_s": job.created_at_s,
+        "started_at_s": job.started_at_s,
+        "finished_at_s": job.finished_at_s,
+        "expires_at_s": job.expires_at_s,
+        "error": None if job.error is None else _json(job.error),
+        "result": None if job.result is None else _json(job.result.to_json()),
+        "size_bytes": job.result.size_bytes if job.result else 0,
+        "ticket": job.ticket,
+        "cancel_requested": job.cancel_requested,
+        "change": job.change,
+        "request_id": job.request_id,
+    }
+
+
+def _job(row: sa.Row[Any]) -> Job:
+    return Job(
+        id=row.id,
+        owner=row.owner,
+        status=row.status,
+        message=waiting_sentence(row.position) if row.status == "queued" else row.message,
+        progress=row.progress,
+        queue_position=row.position,
+        attempt=row.attempt,
+        max_attempts=row.max_attempts,
+        retryable=row.retryable,
+        engine=row.engine,
+        request=JobRequest.from_json(json.loads(row.request)),
+        created_at_s=row.created_at_s,
+        started_at_s=row.started_at_s,
+        finished_at_s=row.finished_at_s,
+        expires_at_s=row.expires_at_s,
+        error=None if row.error is None else cast("dict[str, object]", json.loads(row.error)),
+        result=None if row.result is None else Result.from_json(json.loads(row.result)),
+        ticket=row.ticket,
+        cancel_requested=row.cancel_requested,
+        change=row.change,
+        request_id=row.request_id,
+    )
+
+
+def _json(value: dict[str, object]) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+# ---------------------------------------------------------------------- cursors
+
+_CURSOR: Final = re.compile(r"(\d{1,12}(?:\.\d{1,20})?) ([0-9a-f]{32})", re.ASCII)
+
+
+def _cursor(job: Job) -> str:
+    return base64.urlsafe_b64encode(f"{job.created_at_s!r} {job.id}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[float, str]:
+    # It only says where to go on. Whose jobs are listed is not in it, so that forging one gains nothing.
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+    except (ValueError, binascii.Error):
+        text = ""
+    match = _CURSOR.fullmatch(text)
+    if match is None:
+        raise InvalidRequest(
+            "This is not a cursor of this list.", fields=(FieldError("cursor", "must be taken from an earlier answer"),)
+        )
+    return float(match[1]), match[2]

@@ -1,0 +1,470 @@
+"""The way of a job from the queue to its end, as a workflow of DBOS; nothing is started by importing this.
+
+Each attempt is a step, and so is writing down how it all ended. DBOS keeps what a step returned, so
+that a process that takes the job over after a crash goes on with the step that was interrupted: an
+attempt that has succeeded is never made again, and one that was interrupted goes on with what the
+upstream has already begun (`Job.ticket`).
+
+A step may run twice for all that, when its process dies between doing its work and DBOS writing down
+that it did. Therefore whatever it writes is written under a condition (`Records`) or under a name of
+its own (the file's digest), and the second run does no harm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, Literal, TypedDict, TypeVar
+
+import structlog
+from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
+
+from app.engines.engine import Progress
+from app.errors import (
+    InternalError,
+    JobStoreUnavailable,
+    StudioError,
+    problem,
+)
+from app.jobs.job import COMPOSING, FAILED, Job, Result, retrying
+from app.jobs.records import Enqueue, Records
+from app.retry import SHORTEST_ATTEMPT_S, Deadline
+from app.studio import Piece, Studio
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from app.jobs.database import Database
+    from app.store import FileStore
+
+_log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+APPLICATION: Final = "studio"
+APPLICATION_VERSION: Final = "1"
+"""Pinned: DBOS would derive it from the code, and leave the jobs of the version before to nobody. It
+goes up when steps change in a way that jobs in flight would not survive; those must be drained first."""
+
+QUEUE: Final = "pieces"
+WORKFLOW: Final = "piece"
+
+MAX_DISPATCHES: Final = 50
+"""How often a job is taken up before it is given up: each crash of its process counts, whoever caused it."""
+
+WAITS_S: Final = (1.0, 2.0, 3.0)
+"""Before the second, third and each later attempt."""
+
+MAX_WAIT_S: Final = 600.0
+"""An upstream that wants to be left alone for longer has failed as far as this job is concerned."""
+
+_INSIST_FIRST_S: Final = 0.5
+_INSIST_LONGEST_S: Final = 5.0
+_NAMED_DIGITS: Final = 16
+_ENDINGS: Final = {"stems": "zip"}
+
+
+class Interrupted(BaseException):
+    """This process stops; whoever takes the job over goes on with the step that was left here.
+
+    Not an `Exception`, because DBOS would then write down that the workflow has failed.
+    """
+
+
+class Outcome(TypedDict, total=False):
+    """What an attempt came to, as DBOS keeps it: JSON.
+
+    Attributes:
+        status: How the job ends, or `retry`.
+        retry_at_s: When the next attempt may begin, in Unix seconds.
+        result: What was made.
+        error: What went wrong, as a problem object.
+        retryable: Whether asking again is sensible.
+        message: A sentence for people.
+    """
+
+    status: Literal["succeeded", "failed", "cancelled", "retry"]
+    retry_at_s: float
+    result: dict[str, object]
+    error: dict[str, object]
+    retryable: bool
+    message: str
+
+
+class Pieces:
+    """Makes the pieces of jobs, and knows which are being made in this process. One object serves all threads."""
+
+    def __init__(
+        self,
+        records: Records,
+        store: FileStore,
+        studio: Studio,
+        *,
+        timeout_s: float,
+        deadline_s: float,
+        scrub: Callable[[str], str],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """
+        Args:
+            records: Where jobs stand.
+            store: Gets the files.
+            studio: Makes the music.
+            timeout_s: Seconds that one attempt may take.
+            deadline_s: Seconds that a job may take from its first attempt on.
+            scrub: Takes out of an error's words what must not be told.
+            clock: What time it is, in Unix seconds.
+        """
+        self._records = records
+        self._store = store
+        self._studio = studio
+        self._timeout_s = timeout_s
+        self._deadline_s = deadline_s
+        self._scrub = scrub
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._active: set[str] = set()
+        self._attempts: dict[str, _Attempt] = {}
+
+    # ------------------------------------------------------------------ for the executor
+
+    def register(self) -> None:
+        """Tell DBOS, which has not been launched yet, about the workflow and its steps."""
+
+        @DBOS.step(name="attempt")
+        def attempt(job_id: str, number: int, not_before_s: float) -> Outcome:
+            return self.attempt(job_id, number, not_before_s)
+
+        @DBOS.step(name="finish")
+        def finish(job_id: str, outcome: Outcome) -> None:
+            self.finish(job_id, outcome)
+
+        @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=MAX_DISPATCHES)
+        def piece(job_id: str) -> str:
+            with self._at_work(job_id):
+                number, outcome = 1, attempt(job_id, 1, 0.0)
+                while outcome["status"] == "retry":
+                    number += 1
+                    outcome = attempt(job_id, number, outcome["retry_at_s"])
+                finish(job_id, outcome)
+                return outcome["status"]
+
+    @property
+    def active(self) -> frozenset[str]:
+        """The jobs whose workflows run in this process."""
+        with self._lock:
+            return frozenset(self._active)
+
+    def attend(self) -> None:
+        """Write down how far running attempts are, and cancel those that nobody wants any more.
+
+        To be called about twice a second.
+        """
+        with self._lock:
+            attempts = dict(self._attempts)
+        for attempt in attempts.values():
+            attempt.tell()
+        if attempts:
+            for job_id in self._records.cancel_requested(attempts):
+                attempts[job_id].cancelled.set()
+
+    def stop(self) -> None:
+        """Have whoever only waits leave its job to another process; attempts that are at work go on."""
+        self._stopping.set()
+
+    # ------------------------------------------------------------------ the steps
+
+    def attempt(self, job_id: str, number: int, not_before_s: float) -> Outcome:
+        """Make one attempt at a job's piece and store it.
+
+        Args:
+            job_id: Which job.
+            number: Of the attempt, from 1.
+            not_before_s: When it may begin, in Unix seconds.
+        """
+        job = self._insist(lambda: self._records.get(job_id))
+        if job is None or job.is_final:
+            return {"status": "cancelled"}
+        with structlog.contextvars.bound_contextvars(request_id=job.request_id, job=job_id, attempt=number):
+            return self._attempt(job, number, not_before_s)
+
+    def finish(self, job_id: str, outcome: Outcome) -> None:
+        """Write down how the job has ended, unless it is over already; a file that nobody will ask for is deleted."""
+        match outcome["status"]:
+            case "succeeded":
+                result = Result.from_json(outcome["result"])
+                ended = self._insist(lambda: self._records.succeed(job_id, result))
+                self._insist(lambda: self._discard_unless_kept(job_id, result.file))
+            case "failed":
+                ended = self._insist(
+                    lambda: self._records.fail(
+                        job_id, outcome["error"], retryable=outcome["retryable"], message=outcome["message"]
+                    )
+                )
+            case _:
+                ended = self._insist(lambda: self._records.cancel(job_id))
+        _log.info("job ended" if ended else "job was over", job=job_id, outcome=outcome["status"])
+
+    def _attempt(self, job: Job, number: int, not_before_s: float) -> Outcome:
+        is_interrupted = job.attempt == number
+        message = COMPOSING if number == 1 else retrying(number, job.max_attempts)
+        if not self._insist(lambda: self._records.start(job.id, number, message)):
+            return {"status": "cancelled"}
+        with self._watched(job.id) as attempt:
+            if not self._wait_until(not_before_s, attempt.cancelled):
+                return {"status": "cancelled"}
+            deadline = Deadline.after(
+                self._seconds_for(job, is_interrupted=is_interrupted), cancelled=attempt.cancelled
+            )
+            resume = job.ticket if is_interrupted else None
+            try:
+                piece = self._studio.attempt(job.request.brief, deadline=deadline, report=attempt.report, resume=resume)
+            except StudioError as error:
+                if attempt.cancelled.is_set():
+                    return {"status": "cancelled"}
+                return self._after_failure(job, number, error)
+            except Exception as error:  # noqa: BLE001 - a job must end whatever the mistake is, and tell
+                _log.exception("unforeseen exception")
+                return self._after_failure(job, number, _unforeseen(error))
+            return self._stored(job, number, piece, attempt.cancelled)
+
+    def _seconds_for(self, job: Job, *, is_interrupted: bool) -> float:
+        """Return how long the attempt may take. The time that nobody was there is not the job's fault."""
+        if is_interrupted or job.started_at_s is None:
+            return self._timeout_s
+        left_s = job.started_at_s + self._deadline_s - self._clock()
+        return max(min(self._timeout_s, left_s), SHORTEST_ATTEMPT_S)
+
+    def _stored(self, job: Job, number: int, piece: Piece, cancelled: threading.Event) -> Outcome:
+        content = piece.file.content
+        digest = hashlib.sha256(content).hexdigest()
+        ending = _ENDINGS.get(piece.file.format, piece.file.format)
+        result = Result(
+            # With the digest in its name a file is never overwritten by another one: not even by a process that
+            # was frozen, taken for dead, and comes back when the job has long ended with somebody else's file.
+            file=f"{job.id}-{digest[:_NAMED_DIGITS]}.{ending}",
+            sha256=digest,
+            size_bytes=len(content),
+            media_type=piece.file.media_type,
+            duration_s=piece.file.duration_s,
+            seed=piece.seed,
+            remarks=piece.remarks,
+        )
+        patience = Deadline.after(self._deadline_s, cancelled=cancelled)
+        try:
+            self._insist(lambda: self._store.put(result.file, content, media_type=result.media_type), patience=patience)
+        except JobStoreUnavailable as error:
+            if cancelled.is_set():
+                return {"status": "cancelled"}
+            return self._after_failure(job, number, error)
+        return {"status": "succeeded", "result": result.to_json()}
+
+    def _after_failure(self, job: Job, number: int, error: StudioError) -> Outcome:
+        """Return when to try again, or how the job ends."""
+        wait_s = max(WAITS_S[min(number, len(WAITS_S)) - 1], error.retry_after_s or 0.0)
+        began_s = job.started_at_s or self._clock()
+        retry_at_s = self._clock() + wait_s
+        is_last = (
+            not error.repeat
+            or number >= job.max_attempts
+            or wait_s > MAX_WAIT_S
+            or retry_at_s + SHORTEST_ATTEMPT_S > began_s + self._deadline_s
+        )
+        _log.warning(
+            "attempt failed",
+            error=error.code(),
+            detail=error.detail,
+            upstream_text=error.log_text,
+            next_attempt_in_s=None if is_last else wait_s,
+            exc_info=error,
+        )
+        if not is_last:
+            return {"status": "retry", "retry_at_s": retry_at_s}
+        error.attempts = number
+        return failure(error, request_id=job.request_id, scrub=self._scrub)
+
+    def _discard_unless_kept(self, job_id: str, file: str) -> None:
+        job = self._records.get(job_id)
+        if job is None or job.result is None or job.result.file != file:
+            self._store.delete(file)
+
+    # ------------------------------------------------------------------ waiting
+
+    def _wait_until(self, at_s: float, cancelled: threading.Event) -> bool:
+        """Wait; return False when the job is cancelled meanwhile.
+
+        DBOS has a sleep of its own that survives restarts. So does a time that the step before has
+        returned, and this wait can be cut short.
+        """
+        while (left_s := at_s - self._clock()) > 0:
+            if self._stopping.is_set():
+                raise Interrupted
+            if cancelled.wait(min(left_s, 0.25)):
+                return False
+        return True
+
+    def _insist(self, action: Callable[[], T], *, patience: Deadline | None = None) -> T:
+        """Return what the action returns, which is tried again for as long as database or store cannot be used.
+
+        What was made is not thrown away because of that, and an end that people were promised is written.
+        """
+        wait_s = _INSIST_FIRST_S
+        while True:
+            try:
+                return action()
+            except JobStoreUnavailable as error:
+                if patience is not None and patience.expired:
+                    raise
+                _log.warning("trying again", detail=error.detail, upstream_text=error.log_text, wait_s=wait_s)
+            if self._stopping.wait(wait_s):
+                raise Interrupted
+            wait_s = min(wait_s * 2, _INSIST_LONGEST_S)
+
+    # ------------------------------------------------------------------ bookkeeping
+
+    @contextmanager
+    def _at_work(self, job_id: str) -> Iterator[None]:
+        with self._lock:
+            self._active.add(job_id)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._active.discard(job_id)
+
+    @contextmanager
+    def _watched(self, job_id: str) -> Iterator[_Attempt]:
+        attempt = _Attempt(self._records, job_id)
+        with self._lock:
+            self._attempts[job_id] = attempt
+        try:
+            yield attempt
+        finally:
+            with self._lock:
+                self._attempts.pop(job_id, None)
+            attempt.close()
+
+
+class _Attempt:
+    """What an engine reports during one attempt, on its way to the job's row, and whether the attempt is wanted.
+
+    The engine only leaves a word here, at any pace; `tell` writes the latest. The ticket alone is
+    written at once: it is worth a piece that need not be paid twice.
+    """
+
+    def __init__(self, records: Records, job_id: str) -> None:
+        self.cancelled: Final = threading.Event()
+        self._records = records
+        self._job_id = job_id
+        self._lock = threading.Lock()
+        self._latest: Progress | None = None
+        self._ticket: str | None = None
+        self._is_closed = False
+
+    def report(self, progress: Progress) -> None:
+        self._latest = progress
+        if progress.ticket is not None and progress.ticket != self._ticket:
+            self._ticket = progress.ticket
+            self.tell()
+
+    def tell(self) -> None:
+        """Write the latest word to the job's row, if there is a new one; the database may be away for a while."""
+        with self._lock:
+            latest = self._latest
+            if latest is None or self._is_closed:
+                return
+            try:
+                is_wanted = self._records.progress(
+                    self._job_id,
+                    message=latest.message,
+                    progress=latest.fraction,
+                    queue_position=latest.queue_position,
+                    ticket=self._ticket,
+                )
+            except JobStoreUnavailable as error:
+                _log.warning("progress is not written", job=self._job_id, upstream_text=error.log_text)
+                return
+            if self._latest is latest:
+                self._latest = None
+            if not is_wanted:
+                self.cancelled.set()
+
+    def close(self) -> None:
+        """Write nothing from now on: the next attempt has the word."""
+        with self._lock:
+            self._is_closed = True
+
+
+def failure(error: StudioError, *, request_id: str, scrub: Callable[[str], str]) -> Outcome:
+    """Return the end of a job that has failed for good."""
+    return {
+        "status": "failed",
+        "error": problem(error, request_id=request_id, scrub=scrub),
+        "retryable": error.retryable,
+        "message": FAILED if error.retryable else error.title,
+    }
+
+
+def _unforeseen(error: Exception) -> StudioError:
+    told = InternalError()
+    told.__cause__ = error
+    return told
+
+
+# ---------------------------------------------------------------------- the queue
+
+
+def migrate(database: Database) -> None:
+    """Bring DBOS's tables to the version of this code. Any number of processes may do so at once.
+
+    Raises:
+        JobStoreUnavailable: the database cannot be used right now.
+    """
+    from app.jobs.database import explained
+
+    with explained():
+        _client(database)._sys_db.run_migrations()  # noqa: SLF001 - the public way makes an engine, and a file, of its own
+
+
+def enqueuer(database: Database) -> Enqueue:
+    """Return what hands a job to the executors within the transaction of the caller."""
+    client = _client(database)
+
+    def enqueue(connection: Connection, job_id: str) -> None:
+        options: EnqueueOptions = {
+            "workflow_name": WORKFLOW,
+            "queue_name": QUEUE,
+            "workflow_id": job_id,
+            "app_version": APPLICATION_VERSION,
+        }
+        client.enqueue_in_transaction(connection, options, job_id)
+
+    return enqueue
+
+
+def serializer() -> DBOSPortableJSONSerializer:
+    """Return how DBOS writes what it keeps. Its default is pickle, which runs whatever the database holds."""
+    return DBOSPortableJSONSerializer()
+
+
+def quieten() -> None:
+    """Have DBOS write its warnings to the service's log: it has a handler of its own unless it finds one."""
+    logger = logging.getLogger("dbos")
+    logger.setLevel(logging.WARNING)
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+
+
+def _client(database: Database) -> DBOSClient:
+    quieten()
+    return DBOSClient(
+        system_database_engine=database.engine,
+        serializer=serializer(),
+        application_name=APPLICATION,
+        lazy=True,
+        retry_connection_errors=False,
+    )

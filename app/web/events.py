@@ -1,0 +1,116 @@
+"""Events: the changes of one job as Server-Sent Events, as they happen and from wherever a reader left off.
+
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, read 2026-08.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import structlog
+
+from app.errors import Gone, JobStoreUnavailable, NotFound, Overloaded
+from app.jobs.job import Change, Job
+from app.retry import Clock, Deadline
+
+_log = structlog.get_logger(__name__)
+
+MEDIA_TYPE: Final = "text/event-stream"
+
+
+class Changing(Protocol):
+    """Where jobs and their changes are found; `Jobs` is one."""
+
+    def get(self, id: str) -> Job: ...
+    def changes(self, id: str, after: int) -> Sequence[Change]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a stream passes its time, in seconds.
+
+    Attributes:
+        poll_s: Between two looks at the job.
+        heartbeat_s: Longest silence: proxies cut a connection that says nothing, and a reader who has left is
+            noticed only when something is sent.
+        lifetime_s: Longest stream, after which the reader comes back: a thread is not anybody's for good.
+        retry_s: How long a reader waits before coming back.
+    """
+
+    poll_s: float = 0.5
+    heartbeat_s: float = 10.0
+    lifetime_s: float = 300.0
+    retry_s: float = 2.0
+
+
+class Streams:
+    """The open streams of this process. They are few, because each occupies one of the server's threads."""
+
+    def __init__(self, *, limit: int, pace: Pace | None = None, clock: Clock = time.monotonic) -> None:
+        self._pace = pace or Pace()
+        self._clock = clock
+        self._places = threading.BoundedSemaphore(limit)
+        self._stopping = threading.Event()
+
+    def enter(self) -> None:
+        """Take a place; whoever does so calls `leave` once.
+
+        Raises:
+            Overloaded: all places are taken.
+        """
+        if not self._places.acquire(blocking=False):
+            raise Overloaded("Too many event streams are open; ask for the job's status instead.", retry_after_s=5.0)
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._places.release()
+
+    def stop(self) -> None:
+        """End all streams, now and later: the process is about to go, and readers find another one."""
+        self._stopping.set()
+
+    def events(self, jobs: Changing, job: Job, *, after: int, describe: Callable[[Job], str]) -> Iterator[str]:
+        """Yield the changes of the job with a number above `after`, each as an event, until it is over.
+
+        Args:
+            jobs: Where to look for changes.
+            job: The job.
+            after: Number of the last change that the reader knows, 0 for none.
+            describe: Turns a job into one line of JSON.
+        """
+        until, heard = Deadline.after(self._pace.lifetime_s, clock=self._clock), self._clock()
+        yield f"retry: {self._pace.retry_s * 1000:.0f}\n\n"
+        while not until.expired and not self._stopping.is_set():
+            is_due = self._clock() - heard >= self._pace.heartbeat_s
+            changes: Sequence[Change] = ()
+            try:
+                changes = jobs.changes(job.id, after)
+                if changes or is_due:  # without changes, this notices that the job was deleted
+                    job = jobs.get(job.id)
+            except JobStoreUnavailable:
+                # A look that fails says nothing about the job; and a browser that is sent away now does not return.
+                _log.warning("changes cannot be read", job=job.id)
+            except (NotFound, Gone):
+                yield _end("gone")
+                return
+            for change in changes:
+                yield f"id: {change.number}\nevent: status\ndata: {describe(job.as_of(change))}\n\n"
+                after = change.number
+            if changes and job.is_final and after >= job.change:
+                yield _end(job.status)
+                return
+            if is_due and not changes:
+                yield ": still here\n\n"
+            if changes or is_due:
+                heard = self._clock()
+            self._stopping.wait(min(self._pace.poll_s, until.remaining_s()))
+
+
+def _end(status: str) -> str:
+    """Return the event after which nothing comes: a reader need not come back."""
+    return f"event: end\ndata: {json.dumps({'status': status})}\n\n"

@@ -1,0 +1,453 @@
+"""Jobs: pieces that nobody waits for with an open connection."""
+
+from __future__ import annotations
+
+import math
+import re
+import secrets
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+from urllib.parse import urlencode
+
+from flask import Response, g, request
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from werkzeug.http import parse_etags
+
+from app.audio import MEDIA_TYPES
+from app.engines.engine import DOCUMENT_MEDIA_TYPES, Brief, Format
+from app.errors import (
+    Cancelled,
+    EngineNotConfigured,
+    Forbidden,
+    Gone,
+    IdempotencyMismatch,
+    InvalidRequest,
+    JobNotFinished,
+    JobStoreUnavailable,
+    NoResult,
+    NotFound,
+    Overloaded,
+    PayloadTooLarge,
+    RangeNotSatisfiable,
+    ResultLost,
+    Unauthorized,
+    UnsupportedMediaType,
+)
+from app.jobs import Jobs, Submission
+from app.jobs.job import Job, JobRequest, Result, Status
+from app.logs import Scrubber
+from app.studio import Studio
+from app.web import audio, events, idempotency, problems
+from app.web.body import with_json_body
+from app.web.callers import NOBODY
+from app.web.schemas import GenerateRequest, JobLinks, JobList, JobResponse, Problem
+
+_ID: Final = re.compile(r"[0-9a-f]{32}")
+_CHANGE_NUMBER: Final = re.compile(r"\d{1,15}", re.ASCII)
+
+_SHORTEST_POLL_S: Final = 1.0
+_LONGEST_POLL_S: Final = 5.0
+_POLL_SHARE: Final = 0.1
+"""Of a job's age: who has waited long can wait a little longer for the news that it is over."""
+
+_DEFAULT_PAGE: Final = 20
+_LARGEST_PAGE: Final = 100
+
+
+class JobPath(BaseModel):
+    """The id of a job; anything else is the id of none."""
+
+    id: Annotated[str, WithJsonSchema({"type": "string", "pattern": f"^{_ID.pattern}$"})] = Field(
+        description="The job's `id`."
+    )
+
+
+class JobsQuery(BaseModel):
+    """Which of the caller's jobs."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    username: str | None = Field(None, max_length=64, description="Only those with this `username`.")
+    status: Status | None = Field(None, description="Only those in this state.")
+    limit: int = Field(_DEFAULT_PAGE, ge=1, le=_LARGEST_PAGE, description="Jobs on a page, at most.")
+    cursor: str | None = Field(None, max_length=200, description="Where the page begins: from `next` of the last one.")
+
+
+class EventsQuery(BaseModel):
+    """For readers that cannot send the header."""
+
+    last_event_id: str | None = Field(None, description="The same as the header `Last-Event-ID`.")
+
+
+class EventsHeader(BaseModel):
+    """Sent by browsers when they come back."""
+
+    last_event_id: str | None = Field(
+        None, alias="Last-Event-ID", description="`id` of the last event that was read; those after it follow."
+    )
+
+
+class AudioHeader(BaseModel):
+    """For players, which load a file in parts."""
+
+    range: str | None = Field(None, alias="Range", description="One range of bytes, e.g. `bytes=0-1023`.")
+    if_range: str | None = Field(None, alias="If-Range", description="An `ETag`: the part if it fits, else the whole.")
+    if_none_match: str | None = Field(None, alias="If-None-Match", description="An `ETag` that need not be sent again.")
+
+
+def _header(description: str, **schema: object) -> dict[str, object]:
+    return {"description": description, "schema": {"type": "string", **schema}}
+
+
+_JOB_CONTENT: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/JobResponse"}}}
+_RETRY_AFTER: Final = {"Retry-After": _header("Seconds until asking again is sensible, while the job is not over.")}
+ACCEPTED: Final[dict[str, Any]] = {
+    "description": "The job was taken on; it survives restarts of this service.",
+    "content": _JOB_CONTENT,
+    "headers": {"Location": _header("Where to ask how it stands.")} | _RETRY_AFTER | idempotency.REPLAYED_HEADER,
+}
+SUBMIT_ERRORS: Final = (
+    InvalidRequest,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    Unauthorized,
+    IdempotencyMismatch,
+    Overloaded,
+    EngineNotConfigured,
+    JobStoreUnavailable,
+)
+_JOB_ERRORS: Final = (Unauthorized, NotFound, Gone, JobStoreUnavailable)
+
+_AUDIO_HEADERS: Final = {
+    **audio.HEADERS,
+    "ETag": _header("The SHA-256 of the whole file."),
+    "Accept-Ranges": _header("`bytes`."),
+}
+_AUDIO_CONTENT: Final = {
+    each: {"schema": {"type": "string", "format": "binary"}}
+    for each in (*MEDIA_TYPES.values(), *DOCUMENT_MEDIA_TYPES.values())
+}
+_AUDIO_RESPONSES: Final[problems.Responses] = {
+    "200": {"description": "The whole file.", "content": _AUDIO_CONTENT, "headers": _AUDIO_HEADERS},
+    "206": {
+        "description": "The part that `Range` asks for.",
+        "content": _AUDIO_CONTENT,
+        "headers": _AUDIO_HEADERS | {"Content-Range": _header("Which part it is, and of how much.")},
+    },
+    "304": {"description": "It is still what the `ETag` in `If-None-Match` names."},
+    "307": {
+        "description": "The file is in a cloud's store.",
+        "headers": {"Location": _header("Where it can be loaded without a key, for a few minutes.")},
+    },
+    **problems.responses(*_JOB_ERRORS, JobNotFinished, NoResult, Cancelled, RangeNotSatisfiable, ResultLost),
+}
+
+_EVENTS_RESPONSES: Final[problems.Responses] = {
+    "200": {
+        "description": "One event `status` for each change, with the job as it was then in `data` and the number of "
+        "the change as `id`; comments in between while nothing happens; after the last change an event `end`. A "
+        "stream that ends without one is to be continued with `Last-Event-ID`.",
+        "content": {events.MEDIA_TYPE: {"schema": {"type": "string"}}},
+    },
+    "204": {"description": "The job is over and you have read all of its events: do not come back."},
+    **problems.responses(*_JOB_ERRORS, Overloaded),
+}
+_DELETE_RESPONSES: Final[problems.Responses] = {
+    "202": {
+        "description": "The job is being cancelled, at the engine's upstream too.",
+        "content": _JOB_CONTENT,
+        "headers": _RETRY_AFTER,
+    },
+    "204": {"description": "It was cancelled before it began, or it was over and is deleted with its audio."},
+    **problems.responses(*_JOB_ERRORS),
+}
+
+OpenJobs = Callable[[], Jobs]
+"""Opens what keeps the jobs, or returns what is open: not before the first request that is about a job."""
+
+
+def blueprint(jobs: OpenJobs, studio: Studio, streams: events.Streams) -> APIBlueprint:
+    """Return the routes.
+
+    Args:
+        jobs: Opens what keeps the jobs.
+        studio: Knows what can be asked for.
+        streams: The places for readers of events.
+    """
+    api = APIBlueprint("jobs", __name__, abp_tags=[Tag(name="Jobs", description="Pieces that nobody waits for.")])
+    _add_routes_of_all(api, jobs, studio)
+    _add_routes_of_one(api, jobs, streams)
+    return api
+
+
+def _add_routes_of_all(api: APIBlueprint, jobs: OpenJobs, studio: Studio) -> None:
+    @api.post(
+        "/api/jobs",
+        summary="Have a clip generated",
+        responses={"202": ACCEPTED, **problems.responses(*SUBMIT_ERRORS)},
+        openapi_extensions={"parameters": [idempotency.PARAMETER]},
+    )
+    @with_json_body
+    def submit_job(body: GenerateRequest) -> Response:
+        """Takes the same body as `POST /studio-generate` and answers at once, with a job.
+
+        Ask `GET /api/status/{id}` how it stands, or read `GET /api/jobs/{id}/events`.
+        """
+        submission = submit(jobs, studio, body, body.format or "wav", key=idempotency.key())
+        return idempotency.mark(accepted(submission.job), replayed=submission.replayed)
+
+    @api.get(
+        "/api/jobs",
+        summary="Your jobs",
+        responses={
+            "200": JobList,
+            **problems.responses(InvalidRequest, Unauthorized, Forbidden, JobStoreUnavailable),
+        },
+    )
+    def list_jobs(query: JobsQuery) -> Response:
+        """Lists the jobs that were submitted with your API key, newest first.
+
+        A service without API keys has no such list: an id is all it takes to read a job.
+        """
+        if g.caller == NOBODY:
+            raise Forbidden("Jobs are listed by API key, and this service has none configured.")
+        page, cursor = jobs().page(
+            g.caller, username=query.username, status=query.status, limit=query.limit, cursor=query.cursor
+        )
+        listed = JobList(jobs=[described(job) for job in page], next=_page_after(query, cursor))
+        response = Response(listed.model_dump_json(), mimetype="application/json")
+        if listed.next:
+            response.headers["Link"] = f'<{listed.next}>; rel="next"'
+        return response
+
+
+def _add_routes_of_one(api: APIBlueprint, jobs: OpenJobs, streams: events.Streams) -> None:
+    @api.get(
+        "/api/status/<id>",
+        summary="How does a job stand?",
+        responses={"200": JobResponse, **problems.responses(*_JOB_ERRORS)},
+    )
+    def job_status(path: JobPath) -> Response:
+        """Answers with the job, also long after it is over; `Retry-After` and `poll_after_ms` say when to ask again.
+
+        A question that fails says nothing about the job: it goes on.
+        """
+        return answer(_find(jobs, path.id))
+
+    @api.get("/api/jobs/<id>/events", summary="The changes of a job, as they happen", responses=_EVENTS_RESPONSES)
+    def job_events(path: JobPath, query: EventsQuery, header: EventsHeader) -> Response:
+        """Streams Server-Sent Events (`text/event-stream`), those that have already been as well."""
+        job = _find(jobs, path.id)
+        after = min(_change_number(header.last_event_id or query.last_event_id or ""), job.change)
+        if job.is_final and after == job.change:
+            return Response(status=204)
+        if request.method == "HEAD":
+            return Response(content_type=events.MEDIA_TYPE)
+        streams.enter()
+        response = Response(streams.events(jobs(), job, after=after, describe=_line), content_type=events.MEDIA_TYPE)
+        response.call_on_close(streams.leave)
+        response.headers["X-Accel-Buffering"] = "no"  # nginx would hold events back until it has a few KiB
+        return response
+
+    @api.get("/api/jobs/<id>/audio", summary="The audio of a job", responses=_AUDIO_RESPONSES)
+    def job_audio(path: JobPath, header: AudioHeader) -> Response:
+        """Answers with the audio of a job that has succeeded, whole or in part; `HEAD` tells its size."""
+        job = _find(jobs, path.id)
+        return _audio(jobs(), job, _result(job), header)
+
+    @api.delete("/api/jobs/<id>", summary="Cancel or delete a job", responses=_DELETE_RESPONSES)
+    def delete_job(path: JobPath) -> Response:
+        """Cancels a job that waits or runs; deletes one that is over, with its audio."""
+        job = jobs().cancel_or_delete(_find(jobs, path.id).id)
+        return Response(status=204) if job is None or job.is_final else answer(job, status=202)
+
+
+# ---------------------------------------------------------------------- requests
+
+
+def brief_of(body: GenerateRequest, format: Format) -> Brief:
+    """Return what the engine should make; the seed is drawn here when the caller leaves it open."""
+    return Brief(
+        prompt=body.prompt,
+        duration_s=body.duration,
+        seed=secrets.randbelow(2**32) if body.seed is None else body.seed,
+        mood=body.mood or None,
+        tempo_bpm=body.tempo,
+        instruments=body.instruments,
+        format=format,
+    )
+
+
+def submit(jobs: OpenJobs, studio: Studio, body: GenerateRequest, format: Format, *, key: str | None) -> Submission:
+    """Take the request on as a job of the caller, or find the job that the idempotency key already has.
+
+    Raises:
+        StudioError: one of `SUBMIT_ERRORS`.
+    """
+    brief = brief_of(body, format)
+    studio.check(brief)
+    return jobs().submit(
+        JobRequest(brief, username=body.username or None),
+        owner=g.caller,
+        request_id=g.request_id,
+        idempotency_key=key,
+        digest=idempotency.digest(body, format) if key else "",
+    )
+
+
+def _find(jobs: OpenJobs, id: str) -> Job:
+    """Return the caller's job; somebody else's is as if it were not there."""
+    if not _ID.fullmatch(id):
+        raise NotFound("There is no such job.")
+    job = jobs().get(id)
+    if job.owner != g.caller:
+        raise NotFound("There is no such job.")
+    return job
+
+
+def _change_number(last_event_id: str) -> int:
+    # Whatever a reader sends that is no number of ours, it has read nothing.
+    return int(last_event_id) if _CHANGE_NUMBER.fullmatch(last_event_id) else 0
+
+
+def _page_after(query: JobsQuery, cursor: str | None) -> str | None:
+    if cursor is None:
+        return None
+    asked = query.model_dump(exclude_none=True) | {"cursor": cursor}
+    return f"/api/jobs?{urlencode(asked)}"
+
+
+# ---------------------------------------------------------------------- answers
+
+
+def status_url(job: Job) -> str:
+    """Return where the job can be asked about, relative to this service."""
+    return f"/api/status/{job.id}"
+
+
+def poll_after_s(job: Job) -> float:
+    """Return after how many seconds it is sensible to ask again about a job that is not over."""
+    age_s = time.time() - job.created_at_s
+    return min(max(age_s * _POLL_SHARE, _SHORTEST_POLL_S), _LONGEST_POLL_S)
+
+
+def described(job: Job) -> JobResponse:
+    """Return the job as callers see it."""
+    url = f"/api/jobs/{job.id}"
+    return JobResponse(
+        id=job.id,
+        status=job.status,
+        message=job.message,
+        progress=job.progress,
+        queue_position=job.queue_position,
+        attempt=job.attempt,
+        max_attempts=job.max_attempts,
+        retryable=job.retryable,
+        poll_after_ms=None if job.is_final else round(poll_after_s(job) * 1000),
+        engine=job.engine,
+        request=_asked(job.request),
+        created_at=_timestamp(job.created_at_s),
+        started_at=None if job.started_at_s is None else _timestamp(job.started_at_s),
+        finished_at=None if job.finished_at_s is None else _timestamp(job.finished_at_s),
+        expires_at=_timestamp(job.expires_at_s),
+        audio_url=f"{url}/audio" if job.result else None,
+        remarks=list(job.result.remarks) if job.result else [],
+        error=Problem.model_validate(job.error) if job.error else None,
+        links=JobLinks(
+            self=status_url(job), events=f"{url}/events", cancel=None if job.is_final else url, analysis=None
+        ),
+    )
+
+
+def _asked(request: JobRequest) -> GenerateRequest:
+    brief = request.brief
+    # Not validated: what was once taken on is shown, even if today it would be refused.
+    return GenerateRequest.model_construct(
+        prompt=brief.prompt,
+        duration=brief.duration_s,
+        mood=brief.mood,
+        tempo=brief.tempo_bpm,
+        instruments=brief.instruments,
+        username=request.username,
+        seed=brief.seed,
+        format=brief.format,
+    )
+
+
+def answer(job: Job, *, status: int = 200) -> Response:
+    """Return the answer that tells how the job stands."""
+    response = Response(_line(job), status, mimetype="application/json")
+    if not job.is_final:
+        response.headers["Retry-After"] = str(math.ceil(poll_after_s(job)))
+    return response
+
+
+def accepted(job: Job) -> Response:
+    """Return the answer that a job was taken on."""
+    response = answer(job, status=202)
+    response.headers["Location"] = status_url(job)
+    return response
+
+
+def _line(job: Job) -> str:
+    return described(job).model_dump_json()
+
+
+def _timestamp(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _result(job: Job) -> Result:
+    if job.result:
+        return job.result
+    if job.status == "cancelled":
+        raise Cancelled
+    if job.is_final:
+        raise NoResult(job.message)
+    raise JobNotFinished(job.message, retry_after_s=poll_after_s(job))
+
+
+def _audio(jobs: Jobs, job: Job, result: Result, header: AudioHeader) -> Response:
+    etag = f'"{result.sha256}"'
+    if parse_etags(header.if_none_match).contains_weak(result.sha256):
+        response = Response(status=304)
+    else:
+        try:
+            part = audio.asked_range(
+                header.range or "", if_range=header.if_range, etag=etag, size_bytes=result.size_bytes
+            )
+        except RangeNotSatisfiable as error:
+            refusal = problems.answer(error, scrub=Scrubber())
+            refusal.headers["Content-Range"] = f"bytes */{result.size_bytes}"
+            return refusal
+        response = _file(jobs, job, result, part)
+    response.headers["ETag"] = etag
+    # To be asked for each time, which costs a 304: a piece that its owner deletes is gone.
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response
+
+
+def _file(jobs: Jobs, job: Job, result: Result, part: tuple[int, int] | None) -> Response:
+    is_head = request.method == "HEAD"
+    # An address in the store is signed for GET alone.
+    if not is_head and (url := jobs.file_url(result)):
+        return Response(status=307, headers={"Location": url})
+    part = None if is_head else part  # RFC 9110 §14.2: a range is a matter of GET
+    whole = (0, result.size_bytes)
+    start, end = part or whole
+    if is_head:
+        content = b""
+    elif (start, end) == whole:
+        content = jobs.read(result)
+    else:
+        content = jobs.read(result, start, end)
+    response = audio.of_job(job, result, content)
+    response.content_length = end - start
+    response.headers["Accept-Ranges"] = "bytes"
+    if part:
+        response.status_code = 206
+        response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{result.size_bytes}"
+    return response
