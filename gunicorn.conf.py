@@ -102,4 +102,5 @@ def worker_exit(_: object, worker: _Worker) -> None:
     aside.stop()
     aside.join(_BACKGROUND_STOP_S)
     logging.shutdown()
+    aside.leave()
     os._exit(0)

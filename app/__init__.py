@@ -54,6 +54,11 @@ class Background:
         if self._executor:
             self._executor.join(timeout_s)
 
+    def leave(self) -> None:
+        """Let other processes go on with jobs that are still at work; this one must end with the next breath."""
+        if self._executor:
+            self._executor.leave()
+
 
 def background(app: Flask) -> Background:
     """Return what goes on beside the requests of an application that `create_app` has made."""

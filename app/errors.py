@@ -172,7 +172,7 @@ class Gone(StudioError):
     retryable = False
     title = "The job has expired."
     hint = "Generate the piece again."
-    when = "The job and its audio were deleted after their time."
+    when = "The job and its audio were deleted after their time, or the audio to make room for newer pieces."
 
 
 class PayloadTooLarge(StudioError):
@@ -235,7 +235,7 @@ class JobStoreUnavailable(StudioError):
     status = 503
     retryable = True
     title = "Jobs cannot be kept right now."
-    hint = "Try again in a moment; nothing was started."
+    hint = "Try again in a moment, with the same `Idempotency-Key` if you sent one."
     when = "The jobs' database or files cannot be reached, are locked, read-only or damaged, or their disk is full."
 
 
@@ -314,7 +314,7 @@ class UpstreamTimeout(EngineError):
     retryable = True
     repeatable = True
     title = "The music engine did not finish in time."
-    hint = "Ask for a shorter piece, or try again when the engine is less busy."
+    hint = "Ask for a shorter piece, or have it made by a job (`POST /api/jobs`), which may take longer."
     when = "No complete answer within the attempt's limit, drip-fed answers included, or the deadline is spent."
 
 

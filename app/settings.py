@@ -13,7 +13,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -27,6 +27,9 @@ _LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 class SettingsError(Exception):
     """The environment holds settings that cannot be used; the text names each of them."""
+
+
+_LONG_PASSWORD_CHARS: Final = 8
 
 
 class Settings(BaseSettings):
@@ -106,6 +109,12 @@ class Settings(BaseSettings):
         alias="STUDIO_STORE_URL",
         description="Where finished files are kept: `s3://bucket/prefix`, `gs://…` or `az://…`. "
         "Unset means a folder in `STUDIO_DATA_DIR`.",
+    )
+    store_redirects: bool = Field(
+        default=False,
+        alias="STUDIO_STORE_REDIRECTS",
+        description="Whether callers are sent to the bucket for a file, with an address that works for five minutes. "
+        "Spares this service the bytes; the bucket must be reachable for callers, and allow their page's origin.",
     )
     store_max_bytes: int = Field(
         2**30,
@@ -237,8 +246,11 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _is_postgres(cls, url: SecretStr | None) -> SecretStr | None:
-        if url and not re.fullmatch(r"postgres(ql)?://[^\s\x00-\x1f]+", url.get_secret_value()):
-            raise ValueError("must be postgresql://user:password@host/name")
+        if url and not re.fullmatch(
+            r"postgres(ql)?://([^\s\x00-\x1f@\[\]]*@)?[^\s\x00-\x1f@]+", url.get_secret_value()
+        ):
+            # A password with one of these would be cut off in the middle, and its end be taken for the host's name.
+            raise ValueError("must be postgresql://user:password@host/name, with @, [ and ] in the password as %40…")
         return url
 
     @field_validator("api_keys")
@@ -291,10 +303,10 @@ class Settings(BaseSettings):
         return f"[{host}]:{self.port or 8000}" if ":" in host else f"{host}:{self.port or 8000}"
 
     @property
-    def api_key_digests(self) -> dict[str, str]:
-        """Return the SHA-256 of each caller's key, in hexadecimal, by the caller's name."""
+    def api_key_digests(self) -> tuple[tuple[str, str], ...]:
+        """Return the name of each key's caller and the key's SHA-256, in hexadecimal; a caller may have several."""
         entries = self.api_keys.get_secret_value().split(",") if self.api_keys else ()
-        return {name.strip(): digest.strip() for name, _, digest in (entry.partition(":") for entry in entries)}
+        return tuple((name.strip(), digest.strip()) for name, _, digest in (each.partition(":") for each in entries))
 
     @property
     def runs_jobs(self) -> bool:
@@ -305,7 +317,11 @@ class Settings(BaseSettings):
     def secrets(self) -> tuple[str, ...]:
         """Return the values that must never be written anywhere."""
         values = (getattr(self, name) for name in type(self).model_fields)
-        return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
+        secrets = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        # Whoever quotes a part of the database's address may quote its password. A short one is left: it may be
+        # a word, and then every line with that word would be blotted out.
+        password = (urlsplit(self.database_url.get_secret_value()).password or "") if self.database_url else ""
+        return (*secrets, *(each for each in (password, unquote(password)) if len(each) >= _LONG_PASSWORD_CHARS))
 
 
 # Names that the Hub's own libraries read: setting them next to ours is no mistake.

@@ -25,11 +25,10 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 from urllib.parse import urlsplit
 
 from app.errors import JobStoreUnavailable
@@ -39,6 +38,9 @@ if TYPE_CHECKING:
 
 MAX_FILE_BYTES: Final = 2**28
 """Largest file that is written or read; a piece and its stems stay far below."""
+
+CHUNK_BYTES: Final = 2**16
+"""What is read at a time for a caller."""
 
 LEFTOVER_AGE_S: Final = 3_600.0
 """A temporary file of this age, in seconds, is that of a process which was killed: writing takes seconds."""
@@ -58,25 +60,13 @@ class FileCorrupt(Exception):
     """The file is there and is not what was written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What was read of a file, and how long the whole of it is."""
-
-    content: bytes
-    size_bytes: int
-
-
 class Place(Protocol):
     """Where files are. One object serves all threads; each method raises `JobStoreUnavailable`."""
 
     def put(self, name: str, content: bytes, media_type: str) -> None: ...
 
-    def read(self, name: str, start: int, end: int) -> Part:
-        """Return the bytes from `start` up to `end`, or as many as there are.
-
-        Raises:
-            FileGone: there is no such file.
-        """
+    def chunks(self, name: str, start: int, end: int | None, sha256: str | None) -> Iterator[bytes]:
+        """See `FileStore.chunks`."""
 
     def size_bytes(self, name: str) -> int | None: ...
 
@@ -109,27 +99,25 @@ class FileStore:
         self._place.put(_checked(name), content, media_type)
 
     def read(self, name: str, *, sha256: str | None, start: int = 0, end: int | None = None) -> bytes:
-        """Return the bytes from `start` up to `end` (None: the end of the file).
+        """Return what `chunks` yields, in one piece."""
+        return b"".join(self.chunks(name, sha256=sha256, start=start, end=end))
+
+    def chunks(self, name: str, *, sha256: str | None, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Return the bytes from `start` up to `end` (None: the end of the file), as chunks.
+
+        What is raised is raised by this call, before the first chunk.
 
         Args:
             name: Of the file.
-            sha256: Digest that the whole file must have, in hexadecimal. A part is not checked.
+            sha256: Digest that the whole file must have, in hexadecimal. Of a file in a bucket a part is not
+                checked: the rest would have to be loaded for that.
             start: First byte, from 0.
             end: First byte that is not wanted, above `start`.
         Raises:
             FileGone: there is no such file.
             FileCorrupt: the digest is another, the file ends before `end`, or it is too large to be ours.
         """
-        part = self._place.read(_checked(name), start, MAX_FILE_BYTES + 1 if end is None else end)
-        if part.size_bytes > MAX_FILE_BYTES:
-            raise FileCorrupt(f"{name} has {part.size_bytes} bytes")
-        expected_bytes = max((part.size_bytes if end is None else end) - start, 0)
-        if len(part.content) != expected_bytes:
-            raise FileCorrupt(f"{name} has {part.size_bytes} bytes where {start} to {end} were asked for")
-        is_whole = len(part.content) == part.size_bytes
-        if sha256 is not None and is_whole and hashlib.sha256(part.content).hexdigest() != sha256:
-            raise FileCorrupt(f"{name} has another digest than when it was written")
-        return part.content
+        return self._place.chunks(_checked(name), start, end, sha256)
 
     def head(self, name: str) -> int | None:
         """Return the length of the file in bytes, or None when there is none."""
@@ -149,6 +137,18 @@ class FileStore:
         The bucket's answer has the media type that was given to `put`, and no other header of ours.
         """
         return self._place.address(_checked(name), expires_s)
+
+
+def _check_size(name: str, size_bytes: int, start: int, end: int | None) -> None:
+    if size_bytes > MAX_FILE_BYTES:
+        raise FileCorrupt(f"{name} has {size_bytes} bytes")
+    if size_bytes < (start if end is None else end):
+        raise FileCorrupt(f"{name} has {size_bytes} bytes where {start} to {end} were asked for")
+
+
+def _check_digest(name: str, found: str, expected: str) -> None:
+    if found != expected:
+        raise FileCorrupt(f"{name} has another digest than when it was written")
 
 
 def _checked(name: str) -> str:
@@ -186,15 +186,19 @@ class Folder:
                 raise
             _sync_folder(self._path)
 
-    def read(self, name: str, start: int, end: int) -> Part:
-        with _disk_trouble():
+    def chunks(self, name: str, start: int, end: int | None, sha256: str | None) -> Iterator[bytes]:
+        with _disk_trouble(), ExitStack() as closing:
             try:
-                with (self._path / name).open("rb") as file:
-                    size_bytes = os.fstat(file.fileno()).st_size
-                    file.seek(start)
-                    return Part(file.read(max(min(end, size_bytes) - start, 0)), size_bytes)
+                file = closing.enter_context((self._path / name).open("rb"))
             except FileNotFoundError:
                 raise FileGone(name) from None
+            size_bytes = os.fstat(file.fileno()).st_size
+            _check_size(name, size_bytes, start, end)
+            if sha256 is not None:
+                # Read twice for that: a file costs no memory while its reader takes the time it takes.
+                _check_digest(name, hashlib.file_digest(file, "sha256").hexdigest(), sha256)
+            closing.pop_all()
+        return _chunks_of(file, start, size_bytes if end is None else end)
 
     def size_bytes(self, name: str) -> int | None:
         with _disk_trouble():
@@ -226,6 +230,14 @@ class Folder:
                     path.unlink()
             except FileNotFoundError:  # its process finished it, or another one swept
                 continue
+
+
+def _chunks_of(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+    with file:
+        file.seek(start)
+        while start < end and (chunk := file.read(min(CHUNK_BYTES, end - start))):
+            start += len(chunk)
+            yield chunk
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -300,15 +312,18 @@ class Bucket:
             except FileNotFoundError as error:
                 raise _unavailable("The bucket of the finished files does not exist.", error) from error
 
-    def read(self, name: str, start: int, end: int) -> Part:
+    def chunks(self, name: str, start: int, end: int | None, sha256: str | None) -> Iterator[bytes]:
         import obstore
 
         with self._trouble():
-            is_whole = start == 0 and end > MAX_FILE_BYTES
-            result = obstore.get(self._store(), name, options={} if is_whole else {"range": (start, end)})
+            is_whole = start == 0 and end is None
+            result = obstore.get(self._store(), name, options={} if is_whole else {"range": (start, end or 2**62)})
             size_bytes = result.meta["size"]
-            # Not even begun to be read when it cannot be ours.
-            return Part(b"" if size_bytes > MAX_FILE_BYTES else bytes(result.bytes()), size_bytes)
+            _check_size(name, size_bytes, start, end)  # what cannot be ours is not even begun to be read
+            content = bytes(result.bytes())
+        if sha256 is not None and len(content) == size_bytes:
+            _check_digest(name, hashlib.sha256(content).hexdigest(), sha256)
+        return iter((content,))
 
     def size_bytes(self, name: str) -> int | None:
         import obstore

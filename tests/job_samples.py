@@ -59,7 +59,7 @@ def result_of(job: Job, *, size_bytes: int = 1_000) -> Result:
 def open_jobs(database: Database, store: FileStore, **fields: Any) -> Jobs:
     """Return the jobs of the database; `fields` are those of `Jobs` that matter."""
     fields = {
-        "enqueue": note_enqueued,
+        "queue": NotingQueue(),
         "engine": "fake",
         "max_attempts": 3,
         "max_queued": 1_000,
@@ -71,9 +71,17 @@ def open_jobs(database: Database, store: FileStore, **fields: Any) -> Jobs:
     return Jobs(Records(database, ttl_s=TTL_S, clock=fields["clock"]), store, **fields)
 
 
-def note_enqueued(connection: sa.Connection, id: str) -> None:
-    """Be an `Enqueue` that leaves a row of its own, as the workflow engine does."""
-    connection.execute(sa.insert(EXECUTORS), {"id": id, "started_at_s": 0.0, "beat_at_s": 0.0})
+class NotingQueue:
+    """A `WorkQueue` that leaves a row of its own, as the workflow engine does."""
+
+    def __init__(self) -> None:
+        self.dropped: list[str] = []
+
+    def enqueue(self, connection: sa.Connection, job_id: str) -> None:
+        connection.execute(sa.insert(EXECUTORS), {"id": job_id, "started_at_s": 0.0, "beat_at_s": 0.0})
+
+    def drop(self, job_id: str) -> None:
+        self.dropped.append(job_id)
 
 
 def enqueued(database: Database) -> list[str]:

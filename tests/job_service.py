@@ -56,7 +56,7 @@ class JobService:
         self.jobs = Jobs(
             self.records,
             self.store,
-            enqueue=self._enqueue,
+            queue=self,
             engine=self.engine.name,
             max_attempts=self.settings.job_attempts,
             max_queued=self.settings.max_queued,
@@ -67,9 +67,10 @@ class JobService:
         self.app = create_app(self.settings, engine=self.engine, jobs=lambda: self.jobs)
         self.client: FlaskClient = self.app.test_client()
 
-    def submit(self, **request: object) -> str:
-        """Submit a job and return its id."""
-        response = self.client.post("/api/jobs", json={"prompt": "rain", **request})
+    def submit(self, *, key: str | None = None, **request: object) -> str:
+        """Submit a job, with an idempotency key if there is one, and return its id."""
+        headers = {"Idempotency-Key": key} if key else {}
+        response = self.client.post("/api/jobs", json={"prompt": "rain", **request}, headers=headers)
         assert response.status_code == 202, response.text
         return str(response.get_json()["id"])
 
@@ -108,9 +109,9 @@ class JobService:
         else:
             self.succeed(job_id, take.file.content, remarks=take.remarks)
 
-    def finished(self, **request: object) -> str:
+    def finished(self, *, key: str | None = None, **request: object) -> str:
         """Submit a job, run it, and return its id."""
-        job_id = self.submit(**request)
+        job_id = self.submit(key=key, **request)
         self.run(job_id)
         return job_id
 
@@ -145,8 +146,12 @@ class JobService:
     def close(self) -> None:
         self.database.close()
 
-    def _enqueue(self, _: sa.Connection, job_id: str) -> None:
+    def enqueue(self, _: sa.Connection, job_id: str) -> None:
+        """Be the way to the executors."""
         self.enqueued.append(job_id)
+
+    def drop(self, job_id: str) -> None:
+        """Be the way back."""
 
 
 MakeService = Callable[..., JobService]

@@ -9,18 +9,28 @@ from __future__ import annotations
 import itertools
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
-from app.errors import Gone, IdempotencyConflict, IdempotencyMismatch, NotFound, Overloaded, ResultLost
+from app.errors import (
+    Gone,
+    IdempotencyConflict,
+    IdempotencyMismatch,
+    JobStoreUnavailable,
+    NotFound,
+    Overloaded,
+    ResultLost,
+)
 from app.jobs.job import Change, Job, JobRequest, Result, Status
 from app.retry import Deadline, Sleep
 
 if TYPE_CHECKING:
-    from app.jobs.records import Enqueue, Records
+    from sqlalchemy import Connection
+
+    from app.jobs.records import Records
     from app.store import FileStore
 
 _log = structlog.get_logger(__name__)
@@ -58,6 +68,16 @@ class Submission:
     replayed: bool
 
 
+class WorkQueue(Protocol):
+    """The way to the executors."""
+
+    def enqueue(self, connection: Connection, job_id: str) -> None:
+        """Hand the job to the executors, within the transaction of that connection."""
+
+    def drop(self, job_id: str) -> None:
+        """Take a job that is not wanted any more back from them, or else they find that out when they begin it."""
+
+
 class Jobs:
     """All jobs of the service. One object serves all threads.
 
@@ -69,12 +89,13 @@ class Jobs:
         records: Records,
         store: FileStore,
         *,
-        enqueue: Enqueue,
+        queue: WorkQueue,
         engine: str,
         max_attempts: int,
         max_queued: int,
         max_bytes: int,
         ttl_s: float,
+        redirects: bool = False,
         clock: Callable[[], float] = time.time,
         sleep: Sleep = time.sleep,
     ) -> None:
@@ -82,23 +103,25 @@ class Jobs:
         Args:
             records: What is known about jobs.
             store: Where finished files are.
-            enqueue: Hands a job to the executors, within the transaction that writes it.
+            queue: The way to the executors.
             engine: Name of the engine that will make the pieces.
             max_attempts: Attempts that a job may take.
             max_queued: Jobs that may wait; one more is refused.
             max_bytes: What the finished files may take together.
             ttl_s: Seconds that a job is kept.
+            redirects: Whether callers load files from the store itself, where it is a bucket.
             clock: What time it is, in Unix seconds.
             sleep: How to wait, seconds; replaced in tests.
         """
         self._records = records
         self._store = store
-        self._enqueue = enqueue
+        self._queue = queue
         self._engine = engine
         self._max_attempts = max_attempts
         self._max_queued = max_queued
         self._max_bytes = max_bytes
         self._ttl_s = ttl_s
+        self._redirects = redirects
         self._clock = clock
         self._sleep = sleep
         self._strays_due_s = 0.0
@@ -142,23 +165,25 @@ class Jobs:
                 now_s=self._clock(),
                 ttl_s=self._ttl_s,
             )
-            if self._take_on(job, idempotency_key, digest):
-                return Submission(self._records.get(job.id) or job, replayed=False)
+            if taken_on := self._take_on(job, idempotency_key, digest):
+                return Submission(taken_on, replayed=False)
         raise IdempotencyConflict
 
-    def _take_on(self, job: Job, idempotency_key: str | None, digest: str) -> bool:
-        """Write and enqueue the job; return False when somebody else used its key at the same time."""
+    def _take_on(self, job: Job, idempotency_key: str | None, digest: str) -> Job | None:
+        """Write, enqueue and return the job; return None when somebody else used its key at the same time."""
         from app.jobs.records import KeyTaken
 
         try:
             with self._records.writing() as connection:
-                if self._records.queued(connection, at_most=self._max_queued) >= self._max_queued:
+                ahead = self._records.queued(connection, at_most=self._max_queued)
+                if ahead >= self._max_queued:
                     raise Overloaded("Too many jobs are waiting.", retry_after_s=RETRY_WHEN_FULL_S)
+                job = job.behind(ahead)
                 self._records.insert(connection, job, idempotency_key=idempotency_key, digest=digest)
-                self._enqueue(connection, job.id)
+                self._queue.enqueue(connection, job.id)
         except KeyTaken:
-            return False
-        return True
+            return None
+        return job
 
     def get(self, id: str) -> Job:
         """Return the job. Whoever knows its id may read it.
@@ -217,7 +242,7 @@ class Jobs:
             Gone: there was one.
         """
         job = self.get(id)
-        return job if job.is_final else self._records.request_cancel(id) or job
+        return job if job.is_final else self._request_cancel(job) or job
 
     def cancel_or_delete(self, id: str) -> Job | None:
         """Cancel a job that is not over and return it, or delete one that is, with its file, and return None.
@@ -229,13 +254,26 @@ class Jobs:
             Gone: there was one.
         """
         job = self.get(id)
-        if job.is_final:
-            self._delete(job)
-            return None
-        return self._records.request_cancel(id)
+        if not job.is_final:
+            after = self._request_cancel(job)
+            if after is None or after.status in ("running", "cancelled"):
+                return after
+            job = after  # it has just come to its own end
+        self._delete(job, self._records.remove)
+        return None
 
-    def read(self, result: Result, start: int = 0, end: int | None = None) -> bytes:
-        """Return the bytes of the file from `start` up to `end` (None: its end).
+    def _request_cancel(self, job: Job) -> Job | None:
+        after = self._records.request_cancel(job.id)
+        if after and after.status == "cancelled" and after.started_at_s is None:
+            # Whoever submits and cancels again and again must not fill the queue behind which others wait.
+            try:
+                self._queue.drop(job.id)
+            except JobStoreUnavailable as error:
+                _log.warning("a cancelled job stays in the queue", job=job.id, upstream_text=error.log_text)
+        return after
+
+    def read(self, result: Result, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Return the bytes of the file from `start` up to `end` (None: its end), in chunks.
 
         Raises:
             ResultLost: the file is not there any more, or is not what was written.
@@ -243,30 +281,29 @@ class Jobs:
         from app.store import FileCorrupt, FileGone
 
         try:
-            return self._store.read(result.file, sha256=result.sha256, start=start, end=end)
+            return self._store.chunks(result.file, sha256=result.sha256, start=start, end=end)
         except (FileGone, FileCorrupt) as error:
             raise ResultLost(log_text=str(error)) from error
 
     def file_url(self, result: Result) -> str | None:
-        """Return where the file can be loaded for a few minutes, or None when the store has no addresses."""
-        return self._store.presigned_url(result.file, expires_s=FILE_URL_S)
+        """Return where callers should load the file within minutes, or None when they get it from this service."""
+        return self._store.presigned_url(result.file, expires_s=FILE_URL_S) if self._redirects else None
 
     def sweep(self) -> int:
-        """Delete what has expired, and the oldest files beyond the store's limit; return how many jobs went.
+        """Delete what has expired, and the oldest files beyond the store's limit; return how many jobs that concerned.
+
+        A job whose file had to make room stays: its idempotency key must not start a second piece.
 
         Once in a while it also deletes files that were left without a job. A sweep takes a bounded number of
         jobs; the next one goes on. Any number of processes may sweep.
         """
-        doomed = self._records.expired(SWEEP_LIMIT)
-        for job in doomed:
-            self._delete(job)
-        crowded_out = self._crowded_out()
-        for job in crowded_out:
-            self._delete(job)
+        expired, crowded_out = self._records.expired(SWEEP_LIMIT), self._crowded_out()
+        gone = sum(self._goes(job, self._records.remove) for job in expired)
+        gone += sum(self._goes(job, self._records.lose_result) for job in crowded_out)
         self._records.forget_gone()
-        if gone := len(doomed) + len(crowded_out):
+        if gone:
             self._records.scrub()
-            _log.info("deleted jobs", expired=len(doomed), crowded_out=len(crowded_out))
+            _log.info("made room", expired_jobs=len(expired), crowded_out_files=len(crowded_out), gone=gone)
         if self._clock() >= self._strays_due_s:
             self._strays_due_s = self._clock() + STRAYS_EVERY_S
             self._sweep_strays()
@@ -296,9 +333,21 @@ class Jobs:
         before_bytes = itertools.accumulate((job.result.size_bytes for job in oldest if job.result), initial=0)
         return [job for job, freed_bytes in zip(oldest, before_bytes, strict=False) if freed_bytes < excess_bytes]
 
-    def _delete(self, job: Job) -> None:
-        # The file first: a crash in between leaves a job whose file is gone, which the next sweep deletes, and
-        # not a file that nobody knows of.
+    def _goes(self, job: Job, note: Callable[[str], object]) -> bool:
+        """Delete the job's file and note that; return False when the store does not let it go.
+
+        One file that cannot be deleted must not keep all others.
+        """
+        try:
+            self._delete(job, note)
+        except JobStoreUnavailable as error:
+            _log.warning("cannot be deleted", job=job.id, detail=error.detail, upstream_text=error.log_text)
+            return False
+        return True
+
+    def _delete(self, job: Job, note: Callable[[str], object]) -> None:
+        # The file before anything is written about it: a crash in between leaves a job whose file is gone, which
+        # the next sweep sees to, and not a file that nobody knows of.
         if job.result:
             self._store.delete(job.result.file)
-        self._records.remove(job.id)
+        note(job.id)

@@ -24,13 +24,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 import sqlalchemy as sa
 import structlog
-from dbos import DBOS, DBOSConfig, _workflow_commands
+from dbos import DBOS, DBOSConfig, Queue, _workflow_commands
 
-from app.errors import InternalError
+from app.errors import InternalError, JobStoreUnavailable
 from app.jobs.database import Database
 from app.jobs.parts import LateParts, Parts
 from app.jobs.records import EXECUTORS
@@ -46,7 +46,7 @@ EMBEDDED_ID: Final = "embedded"
 """All holders of a folder's lock are the same executor to DBOS, which takes up its own jobs when it starts."""
 
 SQLITE_POLL_S: Final = 0.5
-POSTGRES_POLL_S: Final = 0.5
+POSTGRES_POLL_S: Final = 1.0
 """How often DBOS looks for queued jobs: how long a job waits for a free executor, against idle CPU."""
 
 UNUSED_POLL_S: Final = 30.0
@@ -85,11 +85,14 @@ class Seat(Protocol):
         """Take the seat and return True, or return False while somebody else has it."""
 
     def keep(self) -> None:
-        """Say that the holder is alive, and hand the jobs of those who are not to the living; called often.
+        """Say that the holder is alive; to be called every `BEAT_S`.
 
         Raises:
             SeatLost: the seat was given to others.
         """
+
+    def take_over(self) -> None:
+        """Hand the jobs of those who are not alive to the living; DBOS must have been launched."""
 
     def leave(self) -> None:
         """Give the seat up, also if it was not taken."""
@@ -120,6 +123,9 @@ class LockedSeat:
 
     def keep(self) -> None:
         """Do nothing: the kernel knows who is alive."""
+
+    def take_over(self) -> None:
+        """Do nothing: whoever has the only seat is the same executor to DBOS as the one before."""
 
     def leave(self) -> None:
         if self._descriptor is not None:
@@ -158,8 +164,6 @@ class BeatingSeat:
         return True
 
     def keep(self) -> None:
-        if self._clock() - self._beat_at_s < BEAT_S:
-            return
         with self._database.writing() as connection:
             beat = connection.execute(
                 sa.update(EXECUTORS).where(EXECUTORS.c.id == self.executor_id).values(beat_at_s=_DATABASE_NOW_S)
@@ -171,8 +175,6 @@ class BeatingSeat:
             # The others may have been silent for the same reason, such as a database that was away.
             self._unbroken_since_s = now_s
         self._beat_at_s = now_s
-        if now_s - self._unbroken_since_s >= DEAD_AFTER_S:
-            self._take_over()
 
     def leave(self) -> None:
         if self._is_taken:
@@ -180,7 +182,9 @@ class BeatingSeat:
             with self._database.writing() as connection:
                 connection.execute(sa.delete(EXECUTORS).where(EXECUTORS.c.id == self.executor_id))
 
-    def _take_over(self) -> None:
+    def take_over(self) -> None:
+        if self._beat_at_s - self._unbroken_since_s < DEAD_AFTER_S:
+            return
         with self._database.writing() as connection:
             if not connection.execute(sa.select(sa.func.pg_try_advisory_xact_lock(_TAKEOVER_LOCK))).scalar_one():
                 return
@@ -222,11 +226,13 @@ class Executor:
         self._parts = parts
         self._scrub = Scrubber(settings.secrets)
         self._stopping = threading.Event()
-        self._trouble: str | None = _NOT_RUN
+        self._is_served = False
+        self._failing: set[str] = set()
+        self._kept: Seat | None = None
 
     def health(self) -> str | None:
         """Return why jobs are not run, or None while they are, here or by the process that holds the lock."""
-        return self._trouble
+        return None if self._is_served and not self._failing else _NOT_RUN
 
     def run(self, *, finish_s: int = FINISH_S) -> None:
         """Run jobs until `stop` is called; then give those that are at work `finish_s` seconds to finish."""
@@ -236,30 +242,29 @@ class Executor:
                 if self._run_once(finish_s):
                     wait_s = SEAT_RETRY_S
             except Exception as error:  # noqa: BLE001 - an executor that gave up would leave all jobs waiting
-                self._trouble = _NOT_RUN
+                self._is_served = False
                 _log.warning("executor failed", next_try_in_s=wait_s, exc_info=error)
                 self._stopping.wait(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_RETRY_S)
 
     def stop(self) -> None:
-        """Have `run` return soon; may be called from a signal handler."""
+        """Have `run` return soon."""
         self._stopping.set()
+
+    def leave(self) -> None:
+        """Let others go on at once with the jobs that are still at work; this process must end with the next breath."""
+        if self._kept:
+            with suppress(JobStoreUnavailable):
+                self._kept.leave()
 
     def _run_once(self, finish_s: int) -> bool:
         """Run jobs if there is a seat, and return whether there was one."""
         parts = self._parts()
         seat = _seat(self._settings, parts.database)
         if not seat.take():
-            self._trouble = None
+            self._is_served = True
             self._stopping.wait(SEAT_RETRY_S)
             return False
-        try:
-            self._serve(parts, seat, finish_s)
-        finally:
-            seat.leave()
-        return True
-
-    def _serve(self, parts: Parts, seat: Seat, finish_s: int) -> None:
         pieces = Pieces(
             parts.records,
             parts.store,
@@ -269,40 +274,55 @@ class Executor:
             scrub=self._scrub,
         )
         over = threading.Event()
-
-        def attend() -> None:
-            while not over.wait(ATTEND_S):
-                self._attend(seat, pieces)
-
         try:
+            self._serve(parts, seat, pieces, finish_s, over)
+        finally:
+            # Attempts may go on although nobody waits for them any more. As long as they do, the seat is theirs: who
+            # took it now would begin them a second time.
+            if pieces.active:
+                self._kept = seat
+            else:
+                over.set()
+                seat.leave()
+        return True
+
+    def _serve(self, parts: Parts, seat: Seat, pieces: Pieces, finish_s: int, over: threading.Event) -> None:
+        try:
+            # None of these may have to wait for another, least of all the heart.
+            self._repeat(seat.keep, "heart", every_s=BEAT_S, until=over)
             with _launched(self._settings, parts.database, pieces, seat.executor_id, finish_s):
                 _log.info("running jobs", executor=seat.executor_id)
-                self._trouble = None
+                self._is_served = True
                 caretaker = Caretaker(parts, pieces, seat.executor_id, scrub=self._scrub)
-                threading.Thread(target=caretaker.run, args=(self._stopping,), name="caretaker", daemon=True).start()
-                # Beside this one and to the very end: who finishes its last jobs must not be taken for dead.
-                threading.Thread(target=attend, name="attendant", daemon=True).start()
+                self._repeat(pieces.attend, "attendant", every_s=ATTEND_S, until=over)
+                self._repeat(seat.take_over, "undertaker", every_s=BEAT_S, until=self._stopping)
+                self._repeat(caretaker.look_around, "caretaker", every_s=CARE_S, until=self._stopping)
+                self._repeat(caretaker.sweep, "sweeper", every_s=SWEEP_S, until=self._stopping)
                 self._stopping.wait()
         except Exception:
             if pieces.active:
                 _log.critical("jobs are at work that would be begun again, this process ends", exc_info=True)
                 self._exit(_UNFIT)
             raise
-        finally:
-            over.set()
 
-    def _attend(self, seat: Seat, pieces: Pieces) -> None:
-        try:
-            seat.keep()
-            pieces.attend()
-            self._trouble = None
-        except SeatLost:
-            _log.critical("taken for dead, this process ends")
-            self._exit(_UNFIT)
-        except Exception as error:  # noqa: BLE001 - what is at work must not suffer from it
-            # Such as a database that is away, for whose return DBOS waits as well.
-            self._trouble = _NOT_RUN
-            _log.warning("jobs are not looked after", exc_info=error)
+    def _repeat(self, action: Callable[[], object], name: str, *, every_s: float, until: threading.Event) -> None:
+        """Do it again and again, in a thread of its own, whatever comes of it."""
+
+        def rounds() -> None:
+            while not until.wait(every_s):
+                try:
+                    action()
+                    self._failing.discard(name)
+                except SeatLost:
+                    _log.critical("taken for dead, this process ends")
+                    self._exit(_UNFIT)
+                except Exception as error:  # noqa: BLE001 - the next round must come
+                    # Such as a database that is away, for whose return DBOS waits as well.
+                    self._failing.add(name)
+                    _log.warning("round failed", of=name, exc_info=error)
+
+        self._failing.discard(name)
+        threading.Thread(target=rounds, name=name, daemon=True).start()
 
 
 class Caretaker:
@@ -315,17 +335,9 @@ class Caretaker:
         self._scrub = scrub
         self._stranded: set[str] = set()
 
-    def run(self, stopping: threading.Event) -> None:
-        """Do the rounds until `stopping` is set."""
-        sweep_at_s = time.monotonic()
-        while not stopping.wait(CARE_S):
-            try:
-                self.look_around()
-                if time.monotonic() >= sweep_at_s:
-                    sweep_at_s = time.monotonic() + SWEEP_S
-                    self._parts.jobs.sweep()
-            except Exception as error:  # noqa: BLE001 - the next round must come
-                _log.warning("round failed", exc_info=error)
+    def sweep(self) -> None:
+        """Delete what has expired."""
+        self._parts.jobs.sweep()
 
     def look_around(self) -> None:
         """Go on with what stands still, end what was given up, and forget what is over."""
@@ -383,8 +395,12 @@ class Embedded:
         self._executor.stop()
 
     def join(self, timeout_s: float) -> None:
-        """Wait until running jobs are finished or given up to the next process that takes the seat."""
+        """Wait until running jobs are finished, or are to be finished by the next process that takes the seat."""
         self._thread.join(timeout_s)
+
+    def leave(self) -> None:
+        """Let others go on at once with the jobs that are still at work; this process must end with the next breath."""
+        self._executor.leave()
 
 
 class Worker:
@@ -400,9 +416,13 @@ class Worker:
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._executor.stop())
-        self._executor.run()
+        # Not in this thread: a signal that comes while its handler's thread waits for the very event can lock up.
+        running = threading.Thread(target=self._executor.run, name="executor")
+        running.start()
+        running.join()
         # The usual end would wait for the threads of jobs that are still at work.
         logging.shutdown()
+        self._executor.leave()
         os._exit(0)
 
 
@@ -427,9 +447,11 @@ def _launched(
         "log_level": "WARNING",
     }
     try:
-        _calm(DBOS(config=config))
+        dbos = DBOS(config=config)
+        _calm(dbos)
         pieces.register()
         DBOS.launch()
+        _keep_own_limit(dbos, _at_a_time(settings))
         DBOS.register_queue(
             QUEUE,
             worker_concurrency=_at_a_time(settings),
@@ -451,6 +473,19 @@ def _calm(dbos: DBOS) -> None:
     """
     _workflow_commands._BACKGROUND_JOBS_INTERVAL_SEC = UNUSED_POLL_S  # noqa: SLF001 - there is no setting
     dbos._registry.get_internal_queue()._polling_interval_sec = UNUSED_POLL_S  # noqa: SLF001
+
+
+def _keep_own_limit(dbos: DBOS, at_a_time: int) -> None:
+    """Have this process keep to its own limit: DBOS reads everybody's from one row, written by who started last."""
+    read = dbos._sys_db.get_queue  # noqa: SLF001 - there is no setting
+
+    def get_queue(name: str, **options: Any) -> Queue | None:
+        queue = read(name, **options)
+        if queue is not None and name == QUEUE:
+            queue._worker_concurrency = at_a_time  # noqa: SLF001
+        return queue
+
+    dbos._sys_db.get_queue = get_queue  # type: ignore[method-assign]  # noqa: SLF001
 
 
 def _at_a_time(settings: Settings) -> int:

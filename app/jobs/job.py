@@ -17,6 +17,7 @@ FINAL: Final[frozenset[Status]] = frozenset({"succeeded", "failed", "cancelled"}
 
 COMPOSING: Final = "Composing…"
 SUCCEEDED: Final = "The piece is ready."
+CROWDED_OUT: Final = "The piece was deleted early, to make room for newer ones."
 FAILED: Final = "The music service is having trouble. Please try again later."
 CANCELLING: Final = "Cancelling…"
 CANCELLED: Final = "The job was cancelled."
@@ -211,6 +212,10 @@ class Job:
     @property
     def is_final(self) -> bool:
         return self.status in FINAL
+
+    def behind(self, ahead: int) -> Job:
+        """Return the queued job in its place behind `ahead` others."""
+        return dataclasses.replace(self, message=waiting(ahead), queue_position=ahead)
 
     def as_of(self, change: Change) -> Job:
         """Return the job as it was after that change of it; how it ended is not told before it had."""

@@ -42,13 +42,14 @@ def open_parts(settings: Settings, *, engine_name: str) -> Parts:
     """
     from app.jobs.database import open_database
     from app.jobs.records import Records
-    from app.jobs.workflow import enqueuer, migrate
+    from app.jobs.workflow import PieceQueue
     from app.store import FileStore
 
     database = open_database(settings)
     try:
         database.migrate()
-        migrate(database)
+        queue = PieceQueue(database)
+        queue.migrate()
     except BaseException:
         database.close()
         raise
@@ -57,12 +58,13 @@ def open_parts(settings: Settings, *, engine_name: str) -> Parts:
     jobs = Jobs(
         records,
         store,
-        enqueue=enqueuer(database),
+        queue=queue,
         engine=engine_name,
         max_attempts=settings.job_attempts,
         max_queued=settings.max_queued,
         max_bytes=settings.store_max_bytes,
         ttl_s=settings.job_ttl_s,
+        redirects=settings.store_redirects,
     )
     return Parts(database, records, store, jobs)
 

@@ -23,11 +23,8 @@ from sqlalchemy.exc import IntegrityError
 
 from app.errors import FieldError, InvalidRequest
 from app.jobs.database import Database
-from app.jobs.job import CANCELLED, CANCELLING, FINAL, SUCCEEDED, Change, Job, JobRequest, Result, Status
+from app.jobs.job import CANCELLED, CANCELLING, CROWDED_OUT, FINAL, SUCCEEDED, Change, Job, JobRequest, Result, Status
 from app.jobs.job import waiting as waiting_sentence
-
-Enqueue = Callable[[sa.Connection, str], None]
-"""Hands the job of that id to the executors, within the transaction of that connection."""
 
 KEPT_CHANGES: Final = 200
 """Changes of one job that can be replayed; an older client sees the newest ones."""
@@ -169,12 +166,11 @@ class Records:
             connection.execute(_INSERT_JOB, row)
         except IntegrityError:
             raise KeyTaken from None
-        self._keep_change(connection, job.id, job.created_at_s)
+        connection.execute(_KEEP_CHANGE, {"id": job.id, "at_s": job.created_at_s})
 
     def queued(self, connection: sa.Connection, *, at_most: int) -> int:
         """Return how many jobs are waiting; counting stops at `at_most`."""
-        some = sa.select(sa.literal(1)).where(JOBS.c.status == "queued").limit(at_most).subquery()
-        return connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
+        return int(connection.execute(_QUEUED, {"at_most": at_most}).scalar_one())
 
     def by_key(self, owner: str, idempotency_key: str) -> tuple[Job, str] | None:
         """Return the job that was submitted with the key and has not expired, and the digest of what was sent."""
@@ -382,12 +378,9 @@ class Records:
             sa.update(JOBS).where(JOBS.c.id == id, *conditions).values(change=JOBS.c.change + 1, **values)
         )
         if changed.rowcount:
-            self._keep_change(connection, id, self._clock())
+            connection.execute(_KEEP_CHANGE, {"id": id, "at_s": self._clock()})
+            connection.execute(_FORGET_CHANGES, {"id": id})
         return bool(changed.rowcount)
-
-    def _keep_change(self, connection: sa.Connection, id: str, at_s: float) -> None:
-        connection.execute(_KEEP_CHANGE, {"id": id, "at_s": at_s})
-        connection.execute(_FORGET_CHANGES, {"id": id})
 
     # ------------------------------------------------------------------ expiry
 
@@ -406,6 +399,18 @@ class Records:
         """Return jobs that have files, those that finished first before the others."""
         query = _ROW.where(JOBS.c.size_bytes > 0).order_by(JOBS.c.expires_at_s).limit(limit)
         return [_job(row) for row in self._all(query)]
+
+    def lose_result(self, id: str) -> None:
+        """Note that a succeeded job's file was deleted before its time.
+
+        It is no change of the job that readers of its events are told: for them it is over.
+        """
+        with self._database.writing() as connection:
+            connection.execute(
+                sa.update(JOBS)
+                .where(JOBS.c.id == id, JOBS.c.status == "succeeded")
+                .values(result=None, size_bytes=0, message=CROWDED_OUT)
+            )
 
     def remove(self, id: str) -> bool:
         """Delete a finished job and its changes, and remember its id; return False when there is none."""
@@ -444,6 +449,12 @@ class Records:
 
 # Prepared here because SQLAlchemy needs longer to put a statement together than SQLite needs to run it.
 _INSERT_JOB: Final = sa.insert(JOBS)
+_QUEUED: Final = sa.select(sa.func.count()).select_from(
+    sa.select(sa.literal(1))
+    .where(JOBS.c.status == "queued")
+    .limit(sa.bindparam("at_most", type_=sa.Integer))
+    .subquery()
+)
 _SHOWN: Final = ("status", "message", "progress", "queue_position", "attempt")
 _KEEP_CHANGE: Final = sa.insert(CHANGES).from_select(
     ["job_id", "number", "at_s", *_SHOWN],

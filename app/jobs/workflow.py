@@ -17,11 +17,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Literal, TypedDict, TypeVar
 
 import structlog
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
+from sqlalchemy.exc import OperationalError
 
 from app.engines.engine import Progress
 from app.errors import (
@@ -30,15 +31,15 @@ from app.errors import (
     StudioError,
     problem,
 )
+from app.jobs.database import Database, explained
 from app.jobs.job import COMPOSING, FAILED, Job, Result, retrying
-from app.jobs.records import Enqueue, Records
+from app.jobs.records import Records
 from app.retry import SHORTEST_ATTEMPT_S, Deadline
 from app.studio import Piece, Studio
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from app.jobs.database import Database
     from app.store import FileStore
 
 _log = structlog.get_logger(__name__)
@@ -68,7 +69,7 @@ _ENDINGS: Final = {"stems": "zip"}
 
 
 class Interrupted(BaseException):
-    """This process stops; whoever takes the job over goes on with the step that was left here.
+    """This process stops, or cannot write; whoever takes the job over goes on with the step that was left here.
 
     Not an `Exception`, because DBOS would then write down that the workflow has failed.
     """
@@ -80,6 +81,7 @@ class Outcome(TypedDict, total=False):
     Attributes:
         status: How the job ends, or `retry`.
         retry_at_s: When the next attempt may begin, in Unix seconds.
+        until_s: When the job must have ended, in Unix seconds.
         result: What was made.
         error: What went wrong, as a problem object.
         retryable: Whether asking again is sensible.
@@ -88,6 +90,7 @@ class Outcome(TypedDict, total=False):
 
     status: Literal["succeeded", "failed", "cancelled", "retry"]
     retry_at_s: float
+    until_s: float
     result: dict[str, object]
     error: dict[str, object]
     retryable: bool
@@ -136,8 +139,8 @@ class Pieces:
         """Tell DBOS, which has not been launched yet, about the workflow and its steps."""
 
         @DBOS.step(name="attempt")
-        def attempt(job_id: str, number: int, not_before_s: float) -> Outcome:
-            return self.attempt(job_id, number, not_before_s)
+        def attempt(job_id: str, number: int, after: Outcome | None) -> Outcome:
+            return self.attempt(job_id, number, after)
 
         @DBOS.step(name="finish")
         def finish(job_id: str, outcome: Outcome) -> None:
@@ -145,11 +148,11 @@ class Pieces:
 
         @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=MAX_DISPATCHES)
         def piece(job_id: str) -> str:
-            with self._at_work(job_id):
-                number, outcome = 1, attempt(job_id, 1, 0.0)
+            with self._at_work(job_id), _never_failing():
+                number, outcome = 1, attempt(job_id, 1, None)
                 while outcome["status"] == "retry":
                     number += 1
-                    outcome = attempt(job_id, number, outcome["retry_at_s"])
+                    outcome = attempt(job_id, number, outcome)
                 finish(job_id, outcome)
                 return outcome["status"]
 
@@ -178,19 +181,19 @@ class Pieces:
 
     # ------------------------------------------------------------------ the steps
 
-    def attempt(self, job_id: str, number: int, not_before_s: float) -> Outcome:
+    def attempt(self, job_id: str, number: int, after: Outcome | None = None) -> Outcome:
         """Make one attempt at a job's piece and store it.
 
         Args:
             job_id: Which job.
             number: Of the attempt, from 1.
-            not_before_s: When it may begin, in Unix seconds.
+            after: What the attempt before it came to.
         """
         job = self._insist(lambda: self._records.get(job_id))
         if job is None or job.is_final:
             return {"status": "cancelled"}
         with structlog.contextvars.bound_contextvars(request_id=job.request_id, job=job_id, attempt=number):
-            return self._attempt(job, number, not_before_s)
+            return self._attempt(job, number, after or {})
 
     def finish(self, job_id: str, outcome: Outcome) -> None:
         """Write down how the job has ended, unless it is over already; a file that nobody will ask for is deleted."""
@@ -198,7 +201,10 @@ class Pieces:
             case "succeeded":
                 result = Result.from_json(outcome["result"])
                 ended = self._insist(lambda: self._records.succeed(job_id, result))
-                self._insist(lambda: self._discard_unless_kept(job_id, result.file))
+                job = self._insist(lambda: self._records.get(job_id))
+                if job is None or job.result is None or job.result.file != result.file:
+                    with suppress(JobStoreUnavailable):  # the sweep finds it once the job is deleted
+                        self._store.delete(result.file)
             case "failed":
                 ended = self._insist(
                     lambda: self._records.fail(
@@ -209,37 +215,32 @@ class Pieces:
                 ended = self._insist(lambda: self._records.cancel(job_id))
         _log.info("job ended" if ended else "job was over", job=job_id, outcome=outcome["status"])
 
-    def _attempt(self, job: Job, number: int, not_before_s: float) -> Outcome:
+    def _attempt(self, job: Job, number: int, after: Outcome) -> Outcome:
         is_interrupted = job.attempt == number
         message = COMPOSING if number == 1 else retrying(number, job.max_attempts)
         if not self._insist(lambda: self._records.start(job.id, number, message)):
             return {"status": "cancelled"}
         with self._watched(job.id) as attempt:
-            if not self._wait_until(not_before_s, attempt.cancelled):
+            if not self._wait_until(after.get("retry_at_s", 0.0), attempt.cancelled):
                 return {"status": "cancelled"}
-            deadline = Deadline.after(
-                self._seconds_for(job, is_interrupted=is_interrupted), cancelled=attempt.cancelled
-            )
+            until_s = after.get("until_s") or (job.started_at_s or self._clock()) + self._deadline_s
+            if is_interrupted:  # the time that nobody was there is not the job's fault
+                until_s = max(until_s, self._clock() + self._timeout_s)
+            timeout_s = min(self._timeout_s, max(until_s - self._clock(), SHORTEST_ATTEMPT_S))
+            deadline = Deadline.after(timeout_s, cancelled=attempt.cancelled)
             resume = job.ticket if is_interrupted else None
             try:
                 piece = self._studio.attempt(job.request.brief, deadline=deadline, report=attempt.report, resume=resume)
             except StudioError as error:
                 if attempt.cancelled.is_set():
                     return {"status": "cancelled"}
-                return self._after_failure(job, number, error)
+                return self._after_failure(job, number, error, until_s)
             except Exception as error:  # noqa: BLE001 - a job must end whatever the mistake is, and tell
                 _log.exception("unforeseen exception")
-                return self._after_failure(job, number, _unforeseen(error))
-            return self._stored(job, number, piece, attempt.cancelled)
+                return self._after_failure(job, number, _unforeseen(error), until_s)
+            return self._stored(job, number, piece, attempt.cancelled, until_s)
 
-    def _seconds_for(self, job: Job, *, is_interrupted: bool) -> float:
-        """Return how long the attempt may take. The time that nobody was there is not the job's fault."""
-        if is_interrupted or job.started_at_s is None:
-            return self._timeout_s
-        left_s = job.started_at_s + self._deadline_s - self._clock()
-        return max(min(self._timeout_s, left_s), SHORTEST_ATTEMPT_S)
-
-    def _stored(self, job: Job, number: int, piece: Piece, cancelled: threading.Event) -> Outcome:
+    def _stored(self, job: Job, number: int, piece: Piece, cancelled: threading.Event, until_s: float) -> Outcome:
         content = piece.file.content
         digest = hashlib.sha256(content).hexdigest()
         ending = _ENDINGS.get(piece.file.format, piece.file.format)
@@ -260,19 +261,18 @@ class Pieces:
         except JobStoreUnavailable as error:
             if cancelled.is_set():
                 return {"status": "cancelled"}
-            return self._after_failure(job, number, error)
+            return self._after_failure(job, number, error, until_s)
         return {"status": "succeeded", "result": result.to_json()}
 
-    def _after_failure(self, job: Job, number: int, error: StudioError) -> Outcome:
+    def _after_failure(self, job: Job, number: int, error: StudioError, until_s: float) -> Outcome:
         """Return when to try again, or how the job ends."""
         wait_s = max(WAITS_S[min(number, len(WAITS_S)) - 1], error.retry_after_s or 0.0)
-        began_s = job.started_at_s or self._clock()
         retry_at_s = self._clock() + wait_s
         is_last = (
             not error.repeat
             or number >= job.max_attempts
             or wait_s > MAX_WAIT_S
-            or retry_at_s + SHORTEST_ATTEMPT_S > began_s + self._deadline_s
+            or retry_at_s + SHORTEST_ATTEMPT_S > until_s
         )
         _log.warning(
             "attempt failed",
@@ -283,14 +283,9 @@ class Pieces:
             exc_info=error,
         )
         if not is_last:
-            return {"status": "retry", "retry_at_s": retry_at_s}
+            return {"status": "retry", "retry_at_s": retry_at_s, "until_s": until_s}
         error.attempts = number
         return failure(error, request_id=job.request_id, scrub=self._scrub)
-
-    def _discard_unless_kept(self, job_id: str, file: str) -> None:
-        job = self._records.get(job_id)
-        if job is None or job.result is None or job.result.file != file:
-            self._store.delete(file)
 
     # ------------------------------------------------------------------ waiting
 
@@ -300,12 +295,12 @@ class Pieces:
         DBOS has a sleep of its own that survives restarts. So does a time that the step before has
         returned, and this wait can be cut short.
         """
-        while (left_s := at_s - self._clock()) > 0:
+        # Bounded, because the clock may have been set back, or the time be that of another machine.
+        for wait_s in Deadline.after(min(at_s - self._clock(), MAX_WAIT_S), cancelled=cancelled).waits_s():
             if self._stopping.is_set():
                 raise Interrupted
-            if cancelled.wait(min(left_s, 0.25)):
-                return False
-        return True
+            cancelled.wait(wait_s)
+        return not cancelled.is_set()
 
     def _insist(self, action: Callable[[], T], *, patience: Deadline | None = None) -> T:
         """Return what the action returns, which is tried again for as long as database or store cannot be used.
@@ -320,8 +315,9 @@ class Pieces:
                 if patience is not None and patience.expired:
                     raise
                 _log.warning("trying again", detail=error.detail, upstream_text=error.log_text, wait_s=wait_s)
-            if self._stopping.wait(wait_s):
-                raise Interrupted
+            for some_s in (patience or Deadline.after(wait_s)).waits_s(wait_s):
+                if self._stopping.wait(some_s):
+                    raise Interrupted
             wait_s = min(wait_s * 2, _INSIST_LONGEST_S)
 
     # ------------------------------------------------------------------ bookkeeping
@@ -399,6 +395,20 @@ class _Attempt:
             self._is_closed = True
 
 
+@contextmanager
+def _never_failing() -> Iterator[None]:
+    """Leave a workflow as it stands when DBOS cannot write down how a step of it ended, on a full disk for one.
+
+    DBOS would either repeat that or take the workflow for failed, as the database's error is. Left, it is found and
+    goes on (`Caretaker`).
+    """
+    try:
+        yield
+    except OperationalError as error:
+        _log.warning("left for later", exc_info=error)
+        raise Interrupted from error
+
+
 def failure(error: StudioError, *, request_id: str, scrub: Callable[[str], str]) -> Outcome:
     """Return the end of a job that has failed for good."""
     return {
@@ -418,32 +428,46 @@ def _unforeseen(error: Exception) -> StudioError:
 # ---------------------------------------------------------------------- the queue
 
 
-def migrate(database: Database) -> None:
-    """Bring DBOS's tables to the version of this code. Any number of processes may do so at once.
+class PieceQueue:
+    """The way of jobs to the executors, for processes that do not run them. One object serves all threads."""
 
-    Raises:
-        JobStoreUnavailable: the database cannot be used right now.
-    """
-    from app.jobs.database import explained
+    def __init__(self, database: Database) -> None:
+        quieten()
+        self._client = DBOSClient(
+            system_database_engine=database.engine,
+            serializer=serializer(),
+            application_name=APPLICATION,
+            lazy=True,
+            retry_connection_errors=False,
+        )
 
-    with explained():
-        _client(database)._sys_db.run_migrations()  # noqa: SLF001 - the public way makes an engine, and a file, of its own
+    def migrate(self) -> None:
+        """Bring DBOS's tables to the version of this code. Any number of processes may do so at once.
 
+        Raises:
+            JobStoreUnavailable: the database cannot be used right now.
+        """
+        with explained():
+            self._client._sys_db.run_migrations()  # noqa: SLF001 - the public way makes an engine, and a file, of its own
 
-def enqueuer(database: Database) -> Enqueue:
-    """Return what hands a job to the executors within the transaction of the caller."""
-    client = _client(database)
-
-    def enqueue(connection: Connection, job_id: str) -> None:
+    def enqueue(self, connection: Connection, job_id: str) -> None:
+        """Hand the job to the executors, within the transaction of that connection."""
         options: EnqueueOptions = {
             "workflow_name": WORKFLOW,
             "queue_name": QUEUE,
             "workflow_id": job_id,
             "app_version": APPLICATION_VERSION,
         }
-        client.enqueue_in_transaction(connection, options, job_id)
+        self._client.enqueue_in_transaction(connection, options, job_id)
 
-    return enqueue
+    def drop(self, job_id: str) -> None:
+        """Take a job back that was cancelled before it began.
+
+        Raises:
+            JobStoreUnavailable: the database cannot be used right now.
+        """
+        with explained():
+            self._client.cancel_workflow(job_id)
 
 
 def serializer() -> DBOSPortableJSONSerializer:
@@ -457,14 +481,3 @@ def quieten() -> None:
     logger.setLevel(logging.WARNING)
     if not logger.handlers:
         logger.addHandler(logging.NullHandler())
-
-
-def _client(database: Database) -> DBOSClient:
-    quieten()
-    return DBOSClient(
-        system_database_engine=database.engine,
-        serializer=serializer(),
-        application_name=APPLICATION,
-        lazy=True,
-        retry_connection_errors=False,
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from flask import Response
@@ -65,8 +65,8 @@ def of_piece(piece: Piece, *, username: str | None, prompt: str) -> Response:
     return response
 
 
-def of_job(job: Job, result: Result, content: bytes) -> Response:
-    """Return the result of a job, or as much of it as `content` is."""
+def of_job(job: Job, result: Result, content: Iterable[bytes]) -> Response:
+    """Return the result of a job, or as much of it as `content` is; the length is to be set by the caller."""
     response = Response(content, mimetype=result.media_type)
     response.headers.update(
         _headers(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -26,14 +26,15 @@ _SCHEMES: Final[Mapping[str, dict[str, Any]]] = {
 }
 
 
-def protect(app: OpenAPI, digests: Mapping[str, str]) -> None:
+def protect(app: OpenAPI, digests: Sequence[tuple[str, str]]) -> None:
     """Ask every caller of the API for a key, and note the caller's name as `g.caller`.
 
     Free for everyone are the documentation and the questions of platforms: whatever lies outside
     of `/studio-generate` and `/api/`.
 
     Args:
-        digests: SHA-256 of each caller's key, in hexadecimal, by the caller's name; none lets everybody in.
+        digests: The name of each key's caller and the key's SHA-256, in hexadecimal; none lets everybody in. While
+            a key is replaced by another one, both belong to the same name.
     """
     if digests:
         app.security_schemes = {**_SCHEMES}
@@ -50,16 +51,17 @@ def protect(app: OpenAPI, digests: Mapping[str, str]) -> None:
 
 
 def _key() -> str:
-    given = request.authorization
-    if given and given.type == "bearer" and given.token:
-        return given.token
+    # Not `request.authorization`, which takes a token with an inner "=" for parameters.
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
     return request.headers.get("X-API-Key", "")
 
 
-def _name_of(key: str, digests: Mapping[str, str]) -> str:
+def _name_of(key: str, digests: Sequence[tuple[str, str]]) -> str:
     digest = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
     # All of them are compared, whichever fits: how long it takes tells nothing about the keys.
-    names = [name for name, each in digests.items() if hmac.compare_digest(each, digest)]
+    names = [name for name, each in digests if hmac.compare_digest(each, digest)]
     if not names:
         raise Unauthorized("The API key is not known." if key else "")
     return names[0]

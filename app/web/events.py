@@ -95,6 +95,7 @@ class Streams:
             except JobStoreUnavailable:
                 # A look that fails says nothing about the job; and a browser that is sent away now does not return.
                 _log.warning("changes cannot be read", job=job.id)
+                changes = ()  # told later, with the job as it is by then
             except (NotFound, Gone):
                 yield _end("gone")
                 return
@@ -105,7 +106,8 @@ class Streams:
                 yield _end(job.status)
                 return
             if is_due and not changes:
-                yield ": still here\n\n"
+                # Moving up in the queue is no change of a job, and this no event that a reader could go on from.
+                yield f"event: status\ndata: {describe(job)}\n\n" if job.status == "queued" else ": still here\n\n"
             if changes or is_due:
                 heard = self._clock()
             self._stopping.wait(min(self._pace.poll_s, until.remaining_s()))

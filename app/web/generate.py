@@ -14,7 +14,17 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from app.audio import MEDIA_TYPES
 from app.engines.engine import DOCUMENT_MEDIA_TYPES, Format
-from app.errors import Cancelled, EngineError, JobStoreUnavailable, ResultLost, UpstreamTimeout, catalogue
+from app.errors import (
+    Cancelled,
+    EngineError,
+    Gone,
+    JobStoreUnavailable,
+    NotFound,
+    ResultLost,
+    StudioError,
+    UpstreamTimeout,
+    catalogue,
+)
 from app.jobs import Jobs
 from app.jobs.job import Job
 from app.logs import Scrubber
@@ -70,6 +80,7 @@ _RESPONSES: Final[problems.Responses] = {
     "202": {**web_jobs.ACCEPTED, "headers": web_jobs.ACCEPTED["headers"] | _APPLIED},
     **problems.responses(
         *web_jobs.SUBMIT_ERRORS,
+        Gone,
         ResultLost,
         *(row for row in catalogue() if issubclass(row, EngineError)),
     ),
@@ -157,6 +168,8 @@ def _wait(jobs: Jobs, job: Job, deadline: Deadline) -> Job:
     while not (job.is_final or deadline.expired):
         try:
             job = jobs.wait(job.id, deadline)
+        except (NotFound, Gone):
+            raise Cancelled("The job was deleted.") from None
         except JobStoreUnavailable:
             # The job was taken on: that it cannot be looked at for a while is no reason to send its caller away.
             time.sleep(min(_LOOK_AGAIN_S, deadline.remaining_s()))
@@ -164,11 +177,15 @@ def _wait(jobs: Jobs, job: Job, deadline: Deadline) -> Job:
 
 
 def _outcome(jobs: Jobs, job: Job) -> Response:
-    if job.result:
-        return audio.of_job(job, job.result, jobs.read(job.result))
     if job.error:
         return problems.replay(job.error, age_s=time.time() - (job.finished_at_s or time.time()))
-    raise Cancelled("The job was cancelled.")
+    try:
+        result = web_jobs.result_of(job)
+        response = audio.of_job(job, result, jobs.read(result))
+    except StudioError as error:
+        return problems.answer(error, scrub=Scrubber())
+    response.content_length = result.size_bytes
+    return response
 
 
 def _still_running(job: Job) -> Response:

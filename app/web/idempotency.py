@@ -20,18 +20,18 @@ from app.web.schemas import GenerateRequest
 HEADER: Final = "Idempotency-Key"
 LONGEST_KEY: Final = 255
 
-_STRING: Final = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
-"""RFC 9651 §3.3.3."""
-_BARE: Final = re.compile(r"[!#-~][ -~]*")
+_STRING: Final = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])+)"')
+"""RFC 9651 §3.3.3, and not empty."""
+_PRINTABLE: Final = re.compile(r"[ -~]+")
 
 PARAMETER: Final = {
     "name": HEADER,
     "in": "header",
     "required": False,
-    "description": f"1 to {LONGEST_KEY} printable ASCII characters that name this request. Sent again within the time "
-    "that jobs are kept, with the same body, it never starts a second piece: the first answer is given again, with "
+    "description": f"1 to {LONGEST_KEY} printable ASCII characters that name this request. Sent again for as long as "
+    "its job is kept, with the same body, it never starts a second piece: the first answer is given again, with "
     "`Idempotent-Replayed: true`, and one that is still running is waited for. With another body it is refused.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"},
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[!-~]([ -~]*[!-~])?$"},
 }
 REPLAYED_HEADER: Final = {
     "Idempotent-Replayed": {
@@ -51,11 +51,9 @@ def key() -> str | None:
     if sent is None:
         return None
     sent = sent.strip(" ")
-    if string := _STRING.fullmatch(sent):
-        found = re.sub(r"\\(.)", r"\1", string[1])
-    else:
-        found = sent if _BARE.fullmatch(sent) else ""
-    if not 1 <= len(found) <= LONGEST_KEY:
+    string = _STRING.fullmatch(sent)
+    found = re.sub(r"\\(.)", r"\1", string[1]) if string else sent
+    if not _PRINTABLE.fullmatch(found) or len(found) > LONGEST_KEY:
         message = f"must be 1 to {LONGEST_KEY} printable ASCII characters"
         raise InvalidRequest("The header Idempotency-Key cannot be used.", fields=(FieldError(HEADER, message),))
     return found

@@ -23,6 +23,7 @@ from app.errors import (
     EngineNotConfigured,
     Forbidden,
     Gone,
+    IdempotencyConflict,
     IdempotencyMismatch,
     InvalidRequest,
     JobNotFinished,
@@ -43,7 +44,7 @@ from app.studio import Studio
 from app.web import audio, events, idempotency, problems
 from app.web.body import with_json_body
 from app.web.callers import NOBODY
-from app.web.schemas import GenerateRequest, JobLinks, JobList, JobResponse, Problem
+from app.web.schemas import GenerateRequest, JobLinks, JobList, JobResponse, Label, Problem
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 _CHANGE_NUMBER: Final = re.compile(r"\d{1,15}", re.ASCII)
@@ -70,7 +71,7 @@ class JobsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    username: str | None = Field(None, max_length=64, description="Only those with this `username`.")
+    username: Label | None = Field(None, description="Only those with this `username`.")
     status: Status | None = Field(None, description="Only those in this state.")
     limit: int = Field(_DEFAULT_PAGE, ge=1, le=_LARGEST_PAGE, description="Jobs on a page, at most.")
     cursor: str | None = Field(None, max_length=200, description="Where the page begins: from `next` of the last one.")
@@ -114,6 +115,7 @@ SUBMIT_ERRORS: Final = (
     PayloadTooLarge,
     UnsupportedMediaType,
     Unauthorized,
+    IdempotencyConflict,
     IdempotencyMismatch,
     Overloaded,
     EngineNotConfigured,
@@ -139,7 +141,7 @@ _AUDIO_RESPONSES: Final[problems.Responses] = {
     },
     "304": {"description": "It is still what the `ETag` in `If-None-Match` names."},
     "307": {
-        "description": "The file is in a cloud's store.",
+        "description": "The file is to be loaded from a cloud's store (`STUDIO_STORE_REDIRECTS`).",
         "headers": {"Location": _header("Where it can be loaded without a key, for a few minutes.")},
     },
     **problems.responses(*_JOB_ERRORS, JobNotFinished, NoResult, Cancelled, RangeNotSatisfiable, ResultLost),
@@ -256,7 +258,7 @@ def _add_routes_of_one(api: APIBlueprint, jobs: OpenJobs, streams: events.Stream
     def job_audio(path: JobPath, header: AudioHeader) -> Response:
         """Answers with the audio of a job that has succeeded, whole or in part; `HEAD` tells its size."""
         job = _find(jobs, path.id)
-        return _audio(jobs(), job, _result(job), header)
+        return _audio(jobs(), job, result_of(job), header)
 
     @api.delete("/api/jobs/<id>", summary="Cancel or delete a job", responses=_DELETE_RESPONSES)
     def delete_job(path: JobPath) -> Response:
@@ -400,9 +402,16 @@ def _timestamp(unix_s: float) -> str:
     return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _result(job: Job) -> Result:
+def result_of(job: Job) -> Result:
+    """Return what the job made.
+
+    Raises:
+        StudioError: it has made nothing, has not finished, or its file is deleted.
+    """
     if job.result:
         return job.result
+    if job.status == "succeeded":
+        raise Gone(job.message)
     if job.status == "cancelled":
         raise Cancelled
     if job.is_final:
@@ -412,6 +421,9 @@ def _result(job: Job) -> Result:
 
 def _audio(jobs: Jobs, job: Job, result: Result, header: AudioHeader) -> Response:
     etag = f'"{result.sha256}"'
+    # An address in the store is signed for GET alone. It ends soon, so that nothing may be kept of this answer.
+    if request.method == "GET" and (url := jobs.file_url(result)):
+        return Response(status=307, headers={"Location": url})
     if parse_etags(header.if_none_match).contains_weak(result.sha256):
         response = Response(status=304)
     else:
@@ -432,19 +444,9 @@ def _audio(jobs: Jobs, job: Job, result: Result, header: AudioHeader) -> Respons
 
 def _file(jobs: Jobs, job: Job, result: Result, part: tuple[int, int] | None) -> Response:
     is_head = request.method == "HEAD"
-    # An address in the store is signed for GET alone.
-    if not is_head and (url := jobs.file_url(result)):
-        return Response(status=307, headers={"Location": url})
     part = None if is_head else part  # RFC 9110 §14.2: a range is a matter of GET
-    whole = (0, result.size_bytes)
-    start, end = part or whole
-    if is_head:
-        content = b""
-    elif (start, end) == whole:
-        content = jobs.read(result)
-    else:
-        content = jobs.read(result, start, end)
-    response = audio.of_job(job, result, content)
+    start, end = part or (0, result.size_bytes)
+    response = audio.of_job(job, result, () if is_head else jobs.read(result, start, end if part else None))
     response.content_length = end - start
     response.headers["Accept-Ranges"] = "bytes"
     if part:

@@ -95,6 +95,9 @@ def replay(stored: Mapping[str, object], *, age_s: float) -> Response:
     problem = Problem.model_validate({**stored, "request_id": g.request_id})
     if problem.retry_after is not None:
         problem.retry_after = max(problem.retry_after - int(age_s), 1)
+    if problem.retryable:
+        # The same request will get this same answer for as long as the job is kept.
+        problem.hint = f"{problem.hint} With another `Idempotency-Key`: this one has its answer."
     return _response(problem)
 
 

@@ -92,6 +92,9 @@ _Instruments = Annotated[
     ),
 ]
 
+Label = Annotated[str, StringConstraints(max_length=64), BeforeValidator(_one_line)]
+"""What `username` may be."""
+
 # ---------------------------------------------------------------------- requests
 
 
@@ -128,17 +131,15 @@ class GenerateRequest(BaseModel):
         description=f'Names: `"piano, strings"` and `["piano", "strings"]` mean the same. At most {MAX_INSTRUMENTS} '
         f"names and {MAX_INSTRUMENTS_LENGTH} characters in all.",
     )
-    username: Annotated[str, StringConstraints(max_length=64), BeforeValidator(_one_line)] | None = Field(
-        None, description="A label for the file's name; never an identity."
-    )
+    username: Label | None = Field(None, description="A label for the file's name; never an identity.")
     seed: Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(_whole_number)] | None = Field(
         None, description="Asks for the same piece again; random when absent, and reported in `Studio-Seed`."
     )
     format: Format | None = Field(
         None,
         description="Container of the audio; or `mid` for the notes and `stems` for a ZIP of WAVs, one for each "
-        "player, which only some engines know (`GET /api/engines`). When absent the `Accept` header chooses; without "
-        "one it is `wav`.",
+        "player, which only some engines know (`GET /api/engines`). When absent it is `wav`, unless the `Accept` "
+        "header of `POST /studio-generate` chooses.",
     )
 
     @model_validator(mode="before")

@@ -174,3 +174,12 @@ def test_the_description_says_that_a_key_is_needed(make_client: MakeClient) -> N
     assert "security" not in with_keys["paths"]["/api/jobs"]["post"]
     assert "security" not in without
     assert "securitySchemes" not in without["components"]
+
+
+def test_a_caller_may_have_two_keys_while_one_replaces_the_other(make_service: MakeService) -> None:
+    both = ",".join([keys(nina="the old one")["STUDIO_API_KEYS"], keys(nina="the new=one==")["STUDIO_API_KEYS"]])
+    service = make_service(STUDIO_API_KEYS=both)
+    old, new = {"Authorization": "Bearer the old one"}, {"Authorization": "bearer the new=one=="}
+    job_id = service.client.post("/api/jobs", json={"prompt": "rain"}, headers=old).get_json()["id"]
+
+    assert service.client.get(f"/api/status/{job_id}", headers=new).status_code == 200

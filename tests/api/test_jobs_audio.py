@@ -13,9 +13,7 @@ from fakes import TONE
 from job_service import JobService
 from werkzeug.test import TestResponse
 
-from app import create_app
 from app.errors import UpstreamError
-from app.jobs.job import Result
 
 CONTENT = TONE.content
 SIZE = len(CONTENT)
@@ -180,25 +178,26 @@ def test_a_damaged_file_is_never_sent(service: JobService, tmp_path: Path, url: 
     assert "ETag" not in response.headers
 
 
-class Cloud:
-    """Jobs whose files can be loaded from elsewhere."""
+@pytest.mark.parametrize("range", ["bytes=0-9", "bytes=-1"])
+def test_not_even_a_part_of_a_damaged_file_is_sent(service: JobService, tmp_path: Path, url: str, range: str) -> None:
+    (file,) = (tmp_path / "files").iterdir()
+    file.write_bytes(CONTENT[:5_000] + b"\0\1" + CONTENT[5_002:])
 
-    def __init__(self, service: JobService) -> None:
-        self.get = service.jobs.get
-        self.read = service.jobs.read
-
-    def file_url(self, result: Result) -> str:
-        return f"https://bucket.example/{result.file}?signature=x"
+    assert code_of(part_of(service, url, range)) == "result-lost"
 
 
-def test_a_file_in_the_cloud_is_loaded_from_there(service: JobService, url: str) -> None:
-    """The address is signed for GET alone, so that HEAD is answered here."""
-    jobs: Any = Cloud(service)
-    client = create_app(service.settings, engine=service.engine, jobs=lambda: jobs).test_client()
+def test_a_file_in_a_bucket_is_loaded_from_there_if_that_is_wanted(
+    service: JobService, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address is signed for GET alone, so that HEAD is answered here. It ends soon, and must not be kept."""
+    monkeypatch.setattr(service.store, "presigned_url", lambda name, **_: f"https://bucket.example/{name}")
+    etag = service.client.get(url).headers["ETag"]
+    monkeypatch.setattr(service.jobs, "_redirects", True)
 
-    response, head = client.get(url), client.head(url)
+    response, head = service.client.get(url, headers={"If-None-Match": etag}), service.client.head(url)
 
     assert response.status_code == 307
     assert response.headers["Location"].startswith("https://bucket.example/")
-    assert response.headers["Cache-Control"] == "private, no-cache"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert "ETag" not in response.headers
     assert (head.status_code, head.content_length) == (200, SIZE)

@@ -197,7 +197,10 @@ class Ticks(FakeClock):
 
 @pytest.fixture
 def job(service: JobService) -> Job:
-    return service.job(service.submit())
+    """Return a running job: those that wait are told their places."""
+    job_id = service.submit()
+    service.start(job_id)
+    return service.job(job_id)
 
 
 def stream(jobs: Any, job: Job, streams: Streams) -> Iterator[str]:
@@ -228,6 +231,47 @@ def test_a_database_that_is_away_for_a_while_does_not_end_the_stream(job: Job) -
     assert told[1:] == ['id: 2\nevent: status\ndata: {"status": "running"}\n\n']
 
 
+def test_a_change_is_told_with_the_job_as_it_was_then_or_later(service: JobService) -> None:
+    """A database that goes away between the two looks must not turn an end into half an end."""
+    job = service.job(service.submit())
+    service.run(job.id)
+    looks = [JobStoreUnavailable(), None]
+
+    class Interrupted:
+        changes = staticmethod(service.jobs.changes)
+
+        def get(self, job_id: str) -> Job:
+            if error := looks.pop(0) if looks else None:
+                raise error
+            return service.jobs.get(job_id)
+
+    streams = Streams(limit=1, pace=Pace(poll_s=0.0))
+    events = read("".join(streams.events(Interrupted(), job, after=0, describe=_line)))
+
+    *_, last, end = events
+    assert (last["data"]["status"], last["data"]["file"]) == ("succeeded", True)
+    assert end["event"] == "end"
+
+
+def _line(job: Job) -> str:
+    return json.dumps({"status": job.status, "file": job.result is not None})
+
+
+def test_who_waits_in_the_queue_is_told_the_place_now_and_then(service: JobService) -> None:
+    first, second = service.job(service.submit()), service.job(service.submit())
+    streams = Streams(limit=1, pace=Pace(poll_s=0.0, heartbeat_s=10, lifetime_s=25), clock=Ticks())
+    told = streams.events(
+        service.jobs, second, after=1, describe=lambda each: json.dumps({"ahead": each.queue_position})
+    )
+
+    assert next(told).startswith("retry: ")
+    before = next(told)
+    service.run(first.id)
+    after = next(told)
+
+    assert [before, after] == [f'event: status\ndata: {{"ahead": {ahead}}}\n\n' for ahead in (1, 0)]
+
+
 def test_a_job_that_is_deleted_meanwhile_ends_the_stream(job: Job) -> None:
     gone: Any = Gone()
     streams = Streams(limit=1, pace=Pace(poll_s=0.0, heartbeat_s=5), clock=Ticks())
@@ -240,8 +284,16 @@ def test_a_job_that_is_deleted_meanwhile_ends_the_stream(job: Job) -> None:
 def test_streams_end_when_the_process_is_about_to_go(job: Job) -> None:
     streams = Streams(limit=1, pace=Pace(poll_s=60))
     told: list[str] = []
-    reader = threading.Thread(target=lambda: told.extend(stream(Script(job), job, streams)))
+    waiting = threading.Event()
+
+    def read_all() -> None:
+        for each in stream(Script(job), job, streams):
+            told.append(each)
+            waiting.set()
+
+    reader = threading.Thread(target=read_all)
     reader.start()
+    assert waiting.wait(10)
     began_s = time.monotonic()
 
     streams.stop()

@@ -17,6 +17,7 @@ from job_service import JobService, MakeService
 
 from app import create_app
 from app.errors import UpstreamUnavailable
+from app.jobs.job import Result
 
 KEY = {"X-API-Key": "nina's key"}
 DIGEST = hashlib.sha256(b"nina's key").hexdigest()
@@ -25,7 +26,7 @@ OTHER_DIGEST = hashlib.sha256(b"bob's key").hexdigest()
 KEYS = {"STUDIO_API_KEYS": f"nina:{DIGEST}, bob:{OTHER_DIGEST}"}
 NO_JOB = "0" * 32
 
-WHOLE_REQUEST = {
+WHOLE_REQUEST: dict[str, Any] = {
     "prompt": "rain",
     "duration": 12.5,
     "mood": "calm",
@@ -340,6 +341,7 @@ def test_jobs_can_be_chosen_by_username_and_status(make_service: MakeService) ->
         ("limit=many", "limit"),
         ("status=done", "status"),
         ("username=" + "x" * 65, "username"),
+        ("username=a%00b", "username"),
         ("cursor=forged", "cursor"),
         ("cursor=" + "A" * 201, "cursor"),
         ("cursor=%00", "cursor"),
@@ -394,7 +396,8 @@ def test_a_job_whose_cancellation_was_promised_does_not_succeed_any_more(service
     job_id = service.submit()
     service.start(job_id)
     service.client.delete(f"/api/jobs/{job_id}")
-    service.records.cancel(job_id)
+    result = Result(f"{job_id}.wav", "0" * 64, 1, "audio/wav", 1.0, 1)
+    assert not service.records.succeed(job_id, result)
 
     job = service.status(job_id)
 

@@ -65,7 +65,9 @@ def test_every_failure_is_described_as_a_problem(description: dict[str, Any]) ->
                     assert response["content"] == {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
-def test_the_described_statuses_are_the_produced_ones(make_client: MakeClient, description: dict[str, Any]) -> None:
+def test_the_described_statuses_are_the_produced_ones(
+    make_client: MakeClient, service: JobService, description: dict[str, Any]
+) -> None:
     def generate(client: FlaskClient, **arguments: Any) -> int:
         return client.post("/studio-generate", **{"json": {"prompt": "rain"}, **arguments}).status_code
 
@@ -75,7 +77,9 @@ def test_the_described_statuses_are_the_produced_ones(make_client: MakeClient, d
     client = make_client(FakeEngine())
     produced.add(generate(busy))
     produced |= {generate(make_client(FakeEngine(row()))) for row in catalogue() if issubclass(row, EngineError)}
+    service.records.lose_result(service.finished(key="lost"))
     produced |= {
+        generate(service.client, headers={"Idempotency-Key": "lost"}),
         generate(client, headers={"Prefer": "respond-async"}),
         generate(client, headers={"Idempotency-Key": "k", "Prefer": "respond-async"}),
         generate(client, headers={"Idempotency-Key": "k"}, json={"prompt": "snow"}),
@@ -96,7 +100,7 @@ def test_the_described_statuses_are_the_produced_ones(make_client: MakeClient, d
         ("get", "/health", "200 500"),
         ("get", "/ready", "200 500 503"),
         ("get", "/api/engines", "200 304 401 500"),
-        ("post", "/api/jobs", "202 400 401 413 415 422 500 503"),
+        ("post", "/api/jobs", "202 400 401 409 413 415 422 500 503"),
         ("get", "/api/jobs", "200 400 401 403 500 503"),
         ("get", "/api/status/{id}", "200 401 404 410 500 503"),
         ("get", "/api/jobs/{id}/events", "200 204 401 404 410 500 503"),

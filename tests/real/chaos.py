@@ -17,15 +17,24 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from real.programs import JSON, Answer, Program, Server
+from real.programs import JSON, Answer, Program, Server, wait_for
 
+BEGINNINGS: Final = ("submitted", "resumed")
 FINAL: Final = ("succeeded", "failed", "cancelled")
 END_LIMIT_S: Final = 120.0
 ACKNOWLEDGED_LIMIT_S: Final = 60.0
 CLIENTS: Final = 8
 STORM_S: Final = 4.0
+JUST_BEGUN_S: Final = 0.2
+AT_WORK_LIMIT_S: Final = 20.0
+STOP_SLACK_S: Final = 0.25
+"""How far the run of a program that was asked to stop may seem to reach into the next one's.
+
+Such a program frees its seat a moment before it ends, and `Popen.wait` notices the end up to
+50 ms late: the time that is noted as its death is later than the death.
+"""
 
 
 class Fleet:
@@ -50,18 +59,34 @@ class Fleet:
         self.servers: list[Server] = []
         self.workers: list[Program] = []
         self.deaths_s: dict[int, float] = {}
-        """When each program was killed, by its pid, in monotonic time."""
+        """When each program was killed or had stopped, by its pid, in monotonic time."""
+        self.stopped: set[int] = set()
+        """The pids of those that were asked to stop."""
 
-    def add_server(self, *options: str, app: str = "slow_jobs:app", **settings: str) -> Server:
-        """Start a web process and return it when it answers."""
+    def add_server(
+        self, *options: str, app: str = "slow_jobs:app", until: Literal["up", "ready"] = "ready", **settings: str
+    ) -> Server:
+        """Start a web process and return it.
+
+        Args:
+            options: Of gunicorn.
+            app: What it serves.
+            until: What to wait for: that it answers, or that it can do its job, which it cannot where its folder
+                or its database is out of order.
+            settings: By name, of this program alone.
+        """
         server = Server(self._new_folder(), app, options, {**self._environment, **settings})
         self.servers.append(server)
         server.wait_until_up()
+        if until == "ready":
+            server.wait_until_ready()
         return server
 
     def add_worker(self, **settings: str) -> Program:
+        """Start a worker and return it when it takes jobs."""
         worker = Program(self._new_folder(), "slow_jobs", environment={**self._environment, **settings})
         self.workers.append(worker)
+        worker.wait_until_running_jobs()
         return worker
 
     def kill(self, program: Program) -> None:
@@ -71,6 +96,7 @@ class Fleet:
 
     def stop(self, program: Program) -> float:
         """Ask it to end and return how many seconds that took."""
+        self.stopped.add(program.pid)
         took_s = program.stop()
         self.deaths_s[program.pid] = time.monotonic()
         self._forget(program)
@@ -98,6 +124,10 @@ class Fleet:
         if not self._trace.exists():
             return []
         return [json.loads(line) for line in self._trace.read_text(encoding="utf-8").splitlines()]
+
+    def traced(self, *events: str) -> list[str]:
+        """Return the prompts of which the engine has told one of these events, in the order of the events."""
+        return [entry["prompt"] for entry in self.trace() if entry["event"] in events]
 
     def _new_folder(self) -> Path:
         folder = self._folder / f"program-{next(self._numbers)}"
@@ -222,37 +252,63 @@ def judge(client: Client) -> Verdict:
 
 @dataclass(frozen=True)
 class Run:
-    """One program at work on one job, in monotonic time."""
+    """One program at work on one job, in monotonic time.
+
+    Attributes:
+        from_s: When it began.
+        to_s: When it ended, or its program did.
+        was_killed: The program was killed before the run had ended.
+        was_stopped: The program was asked to stop, and ended before the run had.
+    """
 
     from_s: float
     to_s: float
-    was_killed: bool
+    was_killed: bool = False
+    was_stopped: bool = False
 
 
 def _runs(fleet: Fleet) -> Mapping[str, Sequence[Run]]:
     """Return who worked on each prompt, in the order in which they began."""
     runs: dict[str, list[Run]] = defaultdict(list)
-    open_runs: dict[tuple[str, str, int], float] = {}
-    for entry in fleet.trace():
-        key = (entry["prompt"], entry["run"], entry["program"])
-        if entry["event"] in ("submitted", "resumed"):
-            open_runs[key] = entry["at_s"]
-        else:
-            runs[entry["prompt"]].append(Run(open_runs.pop(key), entry["at_s"], was_killed=False))
-    for (prompt, _, program), from_s in open_runs.items():
+    for (prompt, program), begun_s, ended_s in _begun_and_ended(fleet):
+        # One program may, wrongly, work on one run twice at once. Which end belongs to which beginning cannot be
+        # told and does not matter: however they are paired, such runs overlap.
+        runs[prompt] += itertools.starmap(Run, zip(begun_s, ended_s, strict=False))
         death_s = fleet.deaths_s.get(program)
-        runs[prompt].append(Run(from_s, death_s or time.monotonic(), was_killed=death_s is not None))
+        is_dead, was_asked = death_s is not None, program in fleet.stopped
+        runs[prompt] += [
+            Run(
+                from_s,
+                time.monotonic() if death_s is None else death_s,
+                was_killed=is_dead and not was_asked,
+                was_stopped=is_dead and was_asked,
+            )
+            for from_s in begun_s[len(ended_s) :]
+        ]
     return {prompt: sorted(times, key=lambda run: run.from_s) for prompt, times in runs.items()}
 
 
+def _begun_and_ended(fleet: Fleet) -> Iterator[tuple[tuple[str, int], list[float], list[float]]]:
+    """Yield a prompt and a program for each run it worked on, with when it began to and when it ended."""
+    times: dict[tuple[str, str, int], tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+    for entry in fleet.trace():
+        begun_s, ended_s = times[entry["prompt"], entry["run"], entry["program"]]
+        (begun_s if entry["event"] in BEGINNINGS else ended_s).append(entry["at_s"])
+    for (prompt, _, program), (begun_s, ended_s) in times.items():
+        yield (prompt, program), begun_s, ended_s
+
+
 def _overlap(runs: Sequence[Run]) -> bool:
-    return any(later.from_s < earlier.to_s for earlier, later in itertools.pairwise(runs))
+    return any(
+        later.from_s < earlier.to_s - (STOP_SLACK_S if earlier.was_stopped else 0.0)
+        for earlier, later in itertools.pairwise(runs)
+    )
 
 
 def _takeovers_s(runs: Sequence[Run]) -> Iterator[float]:
     for earlier, later in itertools.pairwise(runs):
-        if earlier.was_killed:
-            yield later.from_s - earlier.to_s
+        if earlier.was_killed or earlier.was_stopped:
+            yield max(0.0, later.from_s - earlier.to_s)
 
 
 def _has_changed(client: Client, job_id: str, end: Mapping[str, Any]) -> bool:
@@ -272,19 +328,41 @@ def _status_events(stream: str) -> Iterator[Mapping[str, Any]]:
 def storm(
     client: Client, prompts: Sequence[str], strike: Callable[[Fleet, random.Random], None], chance: random.Random
 ) -> None:
-    """Post the jobs over `STORM_S`, let `strike` do its damage when some of them run, and wait until all have ended."""
+    """Post the jobs evenly over `STORM_S`, let `strike` do its damage in mid-run, and wait until all have ended.
 
-    def post(prompt: str) -> None:
-        time.sleep(STORM_S * CLIENTS / len(prompts))
+    The pieces should take a second at least, so that one that has just begun is not over before the blow.
+    """
+    began_s = time.monotonic()
+
+    def post(number: int, prompt: str) -> None:
+        time.sleep(max(0.0, began_s + STORM_S * number / len(prompts) - time.monotonic()))
         client.submit(prompt)
 
     with ThreadPoolExecutor(CLIENTS) as pool:
-        posts = [pool.submit(post, prompt) for prompt in prompts]
-        time.sleep(chance.uniform(0.4, 1.0) * STORM_S)
+        posts = [pool.submit(post, number, prompt) for number, prompt in enumerate(prompts)]
+        # Jobs are still being posted at the latest of these moments, so that runs are still beginning.
+        time.sleep(chance.uniform(0.3, 0.8) * STORM_S)
+        _wait_until_at_work(client.fleet)
         strike(client.fleet, chance)
         for each in posts:
             each.result()
     client.wait()
+
+
+def _wait_until_at_work(fleet: Fleet) -> None:
+    """Return when a run has just begun: whoever is killed now is killed in the midst of work."""
+
+    def has_just_begun() -> bool:
+        since_s = time.monotonic() - JUST_BEGUN_S
+        return any(entry["at_s"] > since_s for entry in fleet.trace() if entry["event"] in BEGINNINGS)
+
+    wait_for(has_just_begun, AT_WORK_LIMIT_S)
+
+
+def _workers_at_work(fleet: Fleet) -> list[Program]:
+    """Return the workers that have a run which has not ended."""
+    busy = {program for (_, program), begun_s, ended_s in _begun_and_ended(fleet) if len(begun_s) > len(ended_s)}
+    return [worker for worker in fleet.workers if worker.pid in busy]
 
 
 def strike_the_only_server(fleet: Fleet, chance: random.Random) -> None:
@@ -295,9 +373,9 @@ def strike_the_only_server(fleet: Fleet, chance: random.Random) -> None:
 
 
 def strike_anyone(fleet: Fleet, chance: random.Random) -> None:
-    """Kill one or two workers for good and a web process, and start others in their places."""
-    for worker in chance.sample(fleet.workers, chance.randint(1, 2)):
-        fleet.kill(worker)
+    """Kill one or two workers for good, those that are at work first, and a web process; start others instead."""
+    for _ in range(chance.randint(1, 2)):
+        fleet.kill(chance.choice(_workers_at_work(fleet) or fleet.workers))
         fleet.add_worker()
         time.sleep(chance.uniform(0, 1))
     fleet.kill(chance.choice(fleet.servers))

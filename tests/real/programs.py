@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +38,18 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
     return port
+
+
+def wait_for(condition: Callable[[], object], limit_s: float = 30.0) -> None:
+    """Return when the condition holds.
+
+    Raises:
+        AssertionError: it does not within the limit.
+    """
+    give_up_at = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < give_up_at, "it did not happen in time"
+        time.sleep(0.05)
 
 
 class Program:
@@ -80,6 +92,14 @@ class Program:
         """What it wrote to stdout; every line must be JSON."""
         return [json.loads(line) for line in self.stdout.splitlines()]
 
+    def wait_until_running_jobs(self) -> None:
+        """Return when this worker takes jobs: before that, a stop or a kill would hit a program that has none."""
+        give_up_at = time.monotonic() + START_LIMIT_S
+        while "running jobs" not in self.stdout:
+            if self.process.poll() is not None or time.monotonic() > give_up_at:
+                raise AssertionError(f"the worker did not start: {self.stderr}{self.stdout}")
+            time.sleep(0.05)
+
     def stop(self) -> float:
         """Ask it to end and return how many seconds that took."""
         started_s = time.monotonic()
@@ -113,6 +133,13 @@ class Server(Program):
                 time.sleep(0.05)
             else:
                 return
+
+    def wait_until_ready(self) -> None:
+        """Return when it can do its job, which is to run jobs too where it is the one who does so."""
+        give_up_at = time.monotonic() + START_LIMIT_S
+        while (answer := self.request("GET", "/ready")).status != 200:
+            assert time.monotonic() < give_up_at, f"{answer.content.decode()}{self.stderr}{self.stdout}"
+            time.sleep(0.05)
 
     def request(
         self,

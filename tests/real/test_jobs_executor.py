@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from fakes import FakeEngine
 from real.chaos import Client, Fleet, MakeFleet
+from real.programs import wait_for
 
 from app.engines.engine import Brief
 from app.jobs.executor import DEAD_AFTER_S, BeatingSeat, Embedded, Executor, LockedSeat, SeatLost
@@ -25,13 +26,6 @@ from app.studio import Studio
 pytestmark = pytest.mark.real
 
 IDLE_STOP_LIMIT_S = 5.0
-
-
-def wait_for(condition: Callable[[], object], limit_s: float = 30.0) -> None:
-    give_up_at = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < give_up_at, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def events(fleet: Fleet) -> list[str]:
@@ -213,9 +207,9 @@ def _ticket_is_kept(fleet: Fleet, job_id: str) -> bool:
 def test_of_two_services_on_one_folder_both_are_ready_and_stop_at_once(make_fleet: MakeFleet) -> None:
     fleet = make_fleet(takes_s=0.1)
     servers = [fleet.add_server(), fleet.add_server()]
-    for server in servers:
-        wait_for(lambda server=server: server.request("GET", "/ready").status == 200)  # type: ignore[misc]
 
+    for server in servers:
+        assert server.request("GET", "/ready").status == 200
     for server in servers:
         assert fleet.stop(server) < IDLE_STOP_LIMIT_S
         assert server.process.returncode == 0

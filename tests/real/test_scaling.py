@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import re
 import shlex
+import stat
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +22,7 @@ from real.programs import ROOT, Program, Server
 
 from app import audio
 from app.cli import main
+from app.jobs.database import POOL_OVERFLOW, POOL_SIZE
 from app.settings import Settings
 
 pytestmark = pytest.mark.real
@@ -83,7 +87,8 @@ def test_the_commands_for_two_machines_make_one_service(tmp_path: Path, page_dat
     settings = {**written_settings(), **place, **upstream}
     programs: list[Program] = []
     try:
-        first = Server(folder(tmp_path, "first"), web[2], (), settings | {"STUDIO_DATA_DIR": str(tmp_path / "a")})
+        redirecting = {"STUDIO_DATA_DIR": str(tmp_path / "a"), "STUDIO_STORE_REDIRECTS": "true"}
+        first = Server(folder(tmp_path, "first"), web[2], (), settings | redirecting)
         second = Server(folder(tmp_path, "second"), web[2], (), settings | {"STUDIO_DATA_DIR": str(tmp_path / "b")})
         programs += [first, second]
         programs.append(
@@ -106,7 +111,8 @@ def test_the_commands_for_two_machines_make_one_service(tmp_path: Path, page_dat
         assert job["status"] == "succeeded", job
         piece = second.request("HEAD", job["audio_url"])
         assert (piece.status, piece.headers["Content-Type"]) == (200, "audio/wav")
-        redirect = second.request("GET", job["audio_url"])
+        assert audio.prove(second.request("GET", job["audio_url"]).content).duration_s == pytest.approx(5, abs=1)
+        redirect = first.request("GET", job["audio_url"])
         assert redirect.status == 307
         assert redirect.headers["Location"].startswith(s3)
         assert audio.prove(fetched(redirect.headers["Location"])).duration_s == pytest.approx(5, abs=1)
@@ -116,6 +122,56 @@ def test_the_commands_for_two_machines_make_one_service(tmp_path: Path, page_dat
     finally:
         for program in programs:
             program.kill()
+
+
+def test_what_tee_appends_to_exists_before(postgres: Postgres) -> None:
+    """A pattern that matches no file is taken literally by the shell: it can only name a file that is there."""
+    targets = [Path(word) for line in commands("tee ") for word in line[line.index("tee") + 1 :] if word[0] != "-"]
+
+    assert targets
+    for target in targets:
+        if glob.has_magic(str(target)):
+            assert (postgres._data / target.name).is_file(), f"Postgres does not come with {target.name}"
+
+
+def test_postgres_takes_the_addresses_it_is_told_to_listen_on(postgres: Postgres) -> None:
+    words = ("ALTER SYSTEM", "restart postgresql")
+    (command,) = commands(words[0])
+    statement = command[-1]
+    with psycopg.connect(postgres.new_database(), autocommit=True) as connection:
+        connection.execute(statement.encode())
+        try:
+            row = connection.execute(
+                "SELECT setting FROM pg_file_settings WHERE name = 'listen_addresses' ORDER BY seqno DESC LIMIT 1"
+            ).fetchone()
+        finally:
+            connection.execute("ALTER SYSTEM RESET listen_addresses")
+
+    assert row == ("localhost,10.0.0.1",)
+    # It counts from the next start on.
+    (told,), (restarted,) = ([number for number, line in enumerate(COMMANDS) if word in line] for word in words)
+    assert told < restarted
+
+
+def test_the_file_of_secrets_is_private_and_not_for_git(tmp_path: Path) -> None:
+    (writing,) = re.findall(r"^[^\n]*<<'END'\n.*?^END\n", PAGE, re.DOTALL | re.MULTILINE)
+    subprocess.run(["sh", "-ec", writing], cwd=tmp_path, check=True, timeout=10)
+
+    file = tmp_path / "studio.env"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert dict(line.split("=", 1) for line in file.read_text("utf-8").splitlines()) == written_settings()
+    if (ROOT / ".git").exists():
+        assert subprocess.run(["git", "check-ignore", "--quiet", file.name], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_connections_of_a_process_are_counted_right() -> None:
+    (connections,) = re.findall(r"Each process holds at most (\d+) connections", PAGE)
+    (all_of_them, kept, processes) = re.findall(
+        r"Postgres allows (\d+) unless .* keeps (\d+) of them .* beyond (\d+) busy processes", PAGE
+    )[0]
+
+    assert int(connections) == POOL_SIZE + POOL_OVERFLOW
+    assert (int(all_of_them) - int(kept)) // int(connections) == int(processes)
 
 
 def test_the_commands_for_looking_after_it_exist() -> None:

@@ -40,7 +40,10 @@ SHUTDOWN_DELAY_S: Final = range(1, 301)
 SOURCES_OF_A_VALUE: Final = {"value", "generateValue", "sync", "fromDatabase", "fromService"}
 RESERVED_PORTS: Final = {18012, 18013, 19099}
 ASKED_FOR: Final = {"HF_API_URL", "HF_TOKEN"}
-BUCKET: Final = {"STUDIO_STORE_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"}
+BUCKET: Final = {
+    *("STUDIO_STORE_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"),
+    "AWS_ENDPOINT_URL",  # what makes R2 and others of it
+}
 
 
 def blueprint(name: str) -> dict[str, Any]:

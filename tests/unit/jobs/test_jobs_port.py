@@ -14,10 +14,10 @@ from job_samples import (
     REQUEST,
     SUBMISSIONS,
     TTL_S,
+    NotingQueue,
     TickingClock,
     at_once,
     enqueued,
-    note_enqueued,
     open_jobs,
     submit_with_one_key,
 )
@@ -77,11 +77,12 @@ def test_a_submitted_job_is_written_and_enqueued(jobs: Jobs, database: Database)
 
 
 def test_what_cannot_be_enqueued_is_not_written(database: Database, store: FileStore) -> None:
-    def refuse(connection: sa.Connection, id: str) -> None:
-        note_enqueued(connection, id)
-        connection.execute(sa.text("INSERT INTO no_such_table VALUES (1)"))
+    class BrokenQueue(NotingQueue):
+        def enqueue(self, connection: sa.Connection, job_id: str) -> None:
+            super().enqueue(connection, job_id)
+            connection.execute(sa.text("INSERT INTO no_such_table VALUES (1)"))
 
-    jobs = open_jobs(database, store, enqueue=refuse)
+    jobs = open_jobs(database, store, queue=BrokenQueue())
 
     with pytest.raises(JobStoreUnavailable):
         submit(jobs, key="k")
@@ -240,8 +241,8 @@ def test_a_finished_job_is_deleted_with_its_file(jobs: Jobs, records: Records, s
 def test_a_file_is_read_whole_and_in_parts(jobs: Jobs, records: Records, store: FileStore) -> None:
     result = finish(records, store, submit(jobs))
 
-    assert jobs.read(result) == b"music"
-    assert jobs.read(result, 1, 3) == b"us"
+    assert b"".join(jobs.read(result)) == b"music"
+    assert b"".join(jobs.read(result, 1, 3)) == b"us"
     assert jobs.file_url(result) is None
 
 
@@ -347,3 +348,51 @@ def test_the_store_is_not_looked_through_with_every_sweep(
     clock.now_s += STRAYS_EVERY_S
     jobs.sweep()
     assert store.head(left) is None
+
+
+def test_a_file_that_cannot_be_deleted_keeps_no_other(
+    jobs: Jobs, records: Records, store: FileStore, clock: TickingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck, other = (finish(records, store, submit(jobs)) for _ in range(2))
+    delete = store.delete
+
+    def refuse_one(name: str) -> None:
+        if name == stuck.file:
+            raise JobStoreUnavailable("This service may not delete here.")
+        delete(name)
+
+    monkeypatch.setattr(store, "delete", refuse_one)
+    clock.now_s += TTL_S + 1
+
+    assert jobs.sweep() == 1
+
+    assert [store.head(each.file) is None for each in (stuck, other)] == [False, True]
+
+
+def test_a_job_that_is_cancelled_before_it_began_leaves_the_queue(database: Database, store: FileStore) -> None:
+    queue = NotingQueue()
+    jobs = open_jobs(database, store, queue=queue)
+    waiting, running = submit(jobs), submit(jobs)
+    Records(database, ttl_s=TTL_S).start(running.id, 1, COMPOSING)
+
+    for each in (waiting, running):
+        jobs.cancel_or_delete(each.id)
+
+    assert queue.dropped == [waiting.id]
+
+
+def test_a_job_that_ends_while_it_is_to_be_cancelled_is_deleted(
+    jobs: Jobs, records: Records, store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submit(jobs)
+    ask = records.request_cancel
+
+    def end_first(job_id: str) -> Job | None:
+        finish(records, store, job)
+        return ask(job_id)
+
+    monkeypatch.setattr(jobs._records, "request_cancel", end_first)
+
+    assert jobs.cancel_or_delete(job.id) is None
+    assert records.get(job.id) is None
+    assert list(store.names()) == []

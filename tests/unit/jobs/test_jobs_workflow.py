@@ -16,6 +16,7 @@ from dbos import DBOS, DBOSClient, _workflow_commands
 from dbos._dbos import DBOSRegistry
 from dbos._queue import DEFAULT_QUEUE_POLLING_INTERVAL_SEC
 from fakes import TONE, FakeEngine, Outcome
+from sqlalchemy.exc import OperationalError
 
 from app.engines.engine import Brief, Progress, Report, Take, ignore
 from app.errors import (
@@ -27,6 +28,7 @@ from app.errors import (
     UpstreamUnavailable,
 )
 from app.jobs import executor as executors
+from app.jobs import workflow
 from app.jobs.executor import Caretaker, Embedded, Executor
 from app.jobs.job import COMPOSING, FAILED, SUCCEEDED, Job, JobRequest
 from app.jobs.parts import LateParts, Parts, open_parts
@@ -92,7 +94,7 @@ def test_an_attempt_stores_the_piece_and_finishing_tells_of_it(bench: Bench) -> 
     job_id = bench.submit()
     pieces = bench.pieces(FakeEngine(remarks=("No kazoo.",)))
 
-    outcome = pieces.attempt(job_id, 1, 0.0)
+    outcome = pieces.attempt(job_id, 1)
     running = bench.job(job_id)
     pieces.finish(job_id, outcome)
 
@@ -102,7 +104,7 @@ def test_an_attempt_stores_the_piece_and_finishing_tells_of_it(bench: Bench) -> 
     assert job.result is not None
     assert (job.result.seed, job.result.remarks, job.result.media_type) == (7, ("No kazoo.",), "audio/wav")
     assert job.result.sha256 == hashlib.sha256(TONE.content).hexdigest()
-    assert bench.parts.jobs.read(job.result) == TONE.content
+    assert b"".join(bench.parts.jobs.read(job.result)) == TONE.content
 
 
 def test_failures_are_repeated_after_one_two_and_three_seconds(bench: Bench) -> None:
@@ -112,7 +114,7 @@ def test_failures_are_repeated_after_one_two_and_three_seconds(bench: Bench) -> 
 
     waits_s = []
     for number in range(1, 5):
-        outcome = pieces.attempt(job_id, number, 0.0)
+        outcome = pieces.attempt(job_id, number)
         assert outcome["status"] == "retry"
         waits_s.append(round(outcome["retry_at_s"] - bench.now_s, 3))
 
@@ -127,7 +129,7 @@ def _settings(bench: Bench, **settings: object) -> Settings:
 
 
 def test_a_wait_that_the_upstream_names_is_obeyed(bench: Bench) -> None:
-    outcome = bench.pieces(FakeEngine(UpstreamUnavailable(retry_after_s=42.0))).attempt(bench.submit(), 1, 0.0)
+    outcome = bench.pieces(FakeEngine(UpstreamUnavailable(retry_after_s=42.0))).attempt(bench.submit(), 1)
 
     assert outcome["retry_at_s"] - bench.now_s == pytest.approx(42)
 
@@ -137,7 +139,7 @@ def test_a_wait_that_the_upstream_names_is_obeyed(bench: Bench) -> None:
     [pytest.param(MAX_WAIT_S + 1, id="too long for anybody"), pytest.param(DEADLINE_S, id="beyond the deadline")],
 )
 def test_a_wait_that_is_too_long_ends_the_job_and_is_told(bench: Bench, wait_s: float) -> None:
-    outcome = bench.pieces(FakeEngine(UpstreamUnavailable(retry_after_s=wait_s))).attempt(bench.submit(), 1, 0.0)
+    outcome = bench.pieces(FakeEngine(UpstreamUnavailable(retry_after_s=wait_s))).attempt(bench.submit(), 1)
 
     assert outcome["status"] == "failed"
     assert outcome["error"]["retry_after"] == wait_s
@@ -148,7 +150,7 @@ def test_the_last_attempt_tells_what_went_wrong(bench: Bench) -> None:
     job_id = bench.submit()
     pieces = bench.pieces(FakeEngine(UpstreamError("The model said a secret.", log_text="Traceback …")))
 
-    pieces.finish(job_id, pieces.attempt(job_id, 3, 0.0))
+    pieces.finish(job_id, pieces.attempt(job_id, 3))
 
     job = bench.job(job_id)
     assert (job.status, job.message, job.retryable) == ("failed", FAILED, True)
@@ -171,7 +173,7 @@ def test_what_is_not_worth_repeating_is_not_repeated(bench: Bench) -> None:
     job_id = bench.submit()
     pieces = bench.pieces(FakeEngine(PromptRefused("Too loud.")))
 
-    pieces.finish(job_id, pieces.attempt(job_id, 1, 0.0))
+    pieces.finish(job_id, pieces.attempt(job_id, 1))
 
     job = bench.job(job_id)
     assert (job.status, job.message, job.retryable) == ("failed", PromptRefused.title, False)
@@ -181,7 +183,7 @@ def test_a_mistake_of_ours_ends_the_job_without_telling_more(bench: Bench) -> No
     job_id = bench.submit()
     pieces = bench.pieces(FakeEngine(ZeroDivisionError("in a secret place")))
 
-    pieces.finish(job_id, pieces.attempt(job_id, 1, 0.0))
+    pieces.finish(job_id, pieces.attempt(job_id, 1))
 
     job = bench.job(job_id)
     assert job.status == "failed"
@@ -195,9 +197,9 @@ def test_an_interrupted_attempt_goes_on_with_its_ticket(bench: Bench) -> None:
     job_id = bench.submit()
     engine = FakeEngine(KeyboardInterrupt(), TONE, ticket='"t-1"')
     with pytest.raises(KeyboardInterrupt):
-        bench.pieces(engine).attempt(job_id, 1, 0.0)
+        bench.pieces(engine).attempt(job_id, 1)
 
-    outcome = bench.pieces(engine).attempt(job_id, 1, 0.0)
+    outcome = bench.pieces(engine).attempt(job_id, 1)
 
     assert outcome["status"] == "succeeded"
     assert engine.resumed == [None, '"t-1"']
@@ -208,8 +210,8 @@ def test_a_new_attempt_begins_anew(bench: Bench) -> None:
     engine = FakeEngine(UpstreamError(), TONE, ticket='"t-1"')
     pieces = bench.pieces(engine)
 
-    first = pieces.attempt(job_id, 1, 0.0)
-    pieces.attempt(job_id, 2, first["retry_at_s"] - 1)
+    first = pieces.attempt(job_id, 1)
+    pieces.attempt(job_id, 2, {**first, "retry_at_s": first["retry_at_s"] - 1})
 
     assert engine.resumed == [None, None]
 
@@ -219,14 +221,37 @@ def test_an_attempt_has_what_is_left_of_the_jobs_time(bench: Bench) -> None:
     engine = FakeEngine(UpstreamTimeout())
     pieces = bench.pieces(engine)
 
-    pieces.attempt(job_id, 1, 0.0)
+    pieces.attempt(job_id, 1)
     bench.now_s += DEADLINE_S - 20
-    pieces.attempt(job_id, 2, 0.0)
+    pieces.attempt(job_id, 2)
     bench.now_s += DEADLINE_S
-    pieces.attempt(job_id, 2, 0.0)  # again, after a crash and a long night: that time is not the job's
+    pieces.attempt(job_id, 2)  # again, after a crash and a long night: that time is not the job's
 
     left_s = [deadline.at_s - time.monotonic() for deadline in engine.deadlines]
     assert left_s == pytest.approx([TIMEOUT_S, 20, TIMEOUT_S], abs=3)
+
+
+def test_after_a_long_night_a_job_has_all_its_attempts(bench: Bench) -> None:
+    job_id = bench.submit()
+    pieces = bench.pieces(FakeEngine(UpstreamError(), UpstreamError(), UpstreamError(), UpstreamError()))
+    pieces.attempt(job_id, 1)
+    bench.now_s += 10 * DEADLINE_S
+
+    interrupted = pieces.attempt(job_id, 1)
+    bench.now_s = interrupted["retry_at_s"]
+    second = pieces.attempt(job_id, 2, interrupted)
+
+    assert (interrupted["status"], second["status"]) == ("retry", "retry")
+
+
+def test_a_clock_that_is_set_back_does_not_stop_a_job(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workflow, "MAX_WAIT_S", 0.2)
+    job_id = bench.submit()
+    pieces = bench.pieces(FakeEngine(UpstreamError(), TONE))
+    first = pieces.attempt(job_id, 1)
+    bench.now_s -= 86_400
+
+    assert pieces.attempt(job_id, 2, first)["status"] == "succeeded"
 
 
 def test_a_job_that_is_over_is_not_made(bench: Bench) -> None:
@@ -235,7 +260,7 @@ def test_a_job_that_is_over_is_not_made(bench: Bench) -> None:
     engine = FakeEngine()
     pieces = bench.pieces(engine)
 
-    pieces.finish(job_id, pieces.attempt(job_id, 1, 0.0))
+    pieces.finish(job_id, pieces.attempt(job_id, 1))
 
     assert engine.briefs == []
     assert bench.job(job_id).status == "cancelled"
@@ -244,7 +269,7 @@ def test_a_job_that_is_over_is_not_made(bench: Bench) -> None:
 def test_a_cancelled_job_keeps_no_file(bench: Bench) -> None:
     job_id = bench.submit()
     pieces = bench.pieces(FakeEngine())
-    outcome = pieces.attempt(job_id, 1, 0.0)
+    outcome = pieces.attempt(job_id, 1)
     bench.parts.jobs.cancel(job_id)
 
     assert bench.files()
@@ -258,15 +283,15 @@ def test_who_comes_second_does_not_touch_the_file_of_the_first(bench: Bench) -> 
     """A frozen process took part in a job that another one has finished with other music."""
     job_id = bench.submit()
     pieces, late = bench.pieces(FakeEngine(TONE)), bench.pieces(FakeEngine(OTHER_TONE))
-    late_outcome = late.attempt(job_id, 1, 0.0)
-    pieces.finish(job_id, pieces.attempt(job_id, 1, 0.0))
+    late_outcome = late.attempt(job_id, 1)
+    pieces.finish(job_id, pieces.attempt(job_id, 1))
 
     late.finish(job_id, late_outcome)
 
     job = bench.job(job_id)
     assert job.result is not None
     assert bench.files() == [job.result.file]
-    assert bench.parts.jobs.read(job.result) == TONE.content
+    assert b"".join(bench.parts.jobs.read(job.result)) == TONE.content
 
 
 OTHER_TONE = type(TONE)(TONE.content[:-1] + b"\x01", "wav", TONE.duration_s, TONE.rate_hz, TONE.channels)
@@ -276,7 +301,7 @@ def test_finishing_twice_is_finishing_once(bench: Bench) -> None:
     """DBOS runs a step again when its process died before it could write down that the step was done."""
     job_id = bench.submit()
     pieces = bench.pieces(FakeEngine())
-    outcome = pieces.attempt(job_id, 1, 0.0)
+    outcome = pieces.attempt(job_id, 1)
 
     pieces.finish(job_id, outcome)
     first = bench.job(job_id)
@@ -304,7 +329,7 @@ def test_a_piece_that_cannot_be_stored_yet_is_not_made_again(bench: Bench, tmp_p
     engine = FakeEngine()
     store = SometimesFull(tmp_path / "files", failures=1)
 
-    outcome = bench.pieces(engine, store).attempt(bench.submit(), 1, 0.0)
+    outcome = bench.pieces(engine, store).attempt(bench.submit(), 1)
 
     assert outcome["status"] == "succeeded"
     assert len(engine.briefs) == 1
@@ -328,7 +353,7 @@ def test_the_row_hears_of_progress_at_the_pace_of_who_writes_it(bench: Bench) ->
             return Take(TONE, decode_s=0.0)
 
     pieces = bench.pieces(Chatty())
-    pieces.attempt(job_id, 1, 0.0)
+    pieces.attempt(job_id, 1)
 
     before, after = seen
     assert before.message == COMPOSING
@@ -536,7 +561,7 @@ def _submit_in(connection: sa.Connection, shop: Shop) -> str:
         ttl_s=100,
     )
     shop.parts.records.insert(connection, job)
-    shop.parts.jobs._enqueue(connection, job.id)
+    shop.parts.jobs._queue.enqueue(connection, job.id)
     return job.id
 
 
@@ -559,3 +584,21 @@ def test_the_private_parts_of_dbos_that_are_used_exist() -> None:
     client = DBOSClient(system_database_engine=sa.create_engine("sqlite://"), lazy=True)
     assert callable(client._sys_db.run_migrations)
     client.destroy()
+
+
+def test_what_dbos_cannot_write_is_left_for_later_and_no_failure() -> None:
+    with pytest.raises(workflow.Interrupted), workflow._never_failing():
+        raise OperationalError("INSERT …", {}, Exception("canceling statement due to statement timeout"))
+
+
+def test_a_queued_job_that_is_cancelled_is_in_the_queue_no_more(tmp_path: Path) -> None:
+    """Whoever submits and cancels again and again must not fill the queue."""
+    parts = open_parts(Settings.model_validate({"STUDIO_DATA_DIR": tmp_path, "STUDIO_MAX_QUEUED": 2}), engine_name="x")
+    for number in range(5):
+        request = JobRequest(Brief(f"rain {number}", 5.0, seed=1))
+        parts.jobs.cancel(parts.jobs.submit(request, owner="", request_id="r").job.id)
+
+    with parts.database.reading() as connection:
+        statuses = connection.execute(sa.text("SELECT DISTINCT status FROM workflow_status")).scalars().all()
+    assert statuses == ["CANCELLED"]
+    parts.database.close()
