@@ -168,7 +168,7 @@ class BeatingSeat:
             beat = connection.execute(
                 sa.update(EXECUTORS).where(EXECUTORS.c.id == self.executor_id).values(beat_at_s=_DATABASE_NOW_S)
             )
-        if not beat.rowcount:
+        if not beat.rowcount and self._is_taken:  # and was not left just now
             raise SeatLost
         now_s = self._clock()
         if now_s - self._beat_at_s > DEAD_AFTER_S / 2:

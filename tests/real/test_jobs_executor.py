@@ -16,7 +16,7 @@ from real.chaos import Client, Fleet, MakeFleet
 from real.programs import wait_for
 
 from app.engines.engine import Brief
-from app.jobs.executor import DEAD_AFTER_S, BeatingSeat, Embedded, Executor, LockedSeat, SeatLost
+from app.jobs.executor import BEAT_S, DEAD_AFTER_S, BeatingSeat, Embedded, Executor, LockedSeat, SeatLost
 from app.jobs.job import JobRequest
 from app.jobs.parts import LateParts, Parts, open_parts
 from app.jobs.records import EXECUTORS
@@ -51,7 +51,6 @@ def test_a_seat_that_was_given_away_is_lost(database_url: str) -> None:
         seat.keep()
         with seat._database.writing() as connection:
             connection.execute(sa.delete(EXECUTORS))
-        seat._beat_at_s -= 5
 
         with pytest.raises(SeatLost):
             seat.keep()
@@ -74,11 +73,10 @@ def test_nobody_is_buried_after_an_outage_that_silenced_everybody(database_url: 
         _add_silent_executor(seat)
 
         now_s += DEAD_AFTER_S + 1  # the database was away
-        seat.keep()
-        assert len(_executors(seat)) == 2
         for _ in range(4):
-            now_s += 2.5
             seat.keep()
+            seat.take_over()
+            now_s += BEAT_S
         assert len(_executors(seat)) == 2
 
 
@@ -171,6 +169,38 @@ def test_who_finishes_its_last_jobs_is_not_taken_for_dead(database_url: str) -> 
 
     assert parts().jobs.get(job_id).status == "succeeded"
     assert _beats(parts()) == []
+    parts().database.close()
+
+
+def test_who_still_works_when_its_time_is_over_keeps_its_seat(tmp_path: Path) -> None:
+    """Another process would begin the same attempt, while this one is still at it."""
+    settings = Settings.model_validate({"STUDIO_DATA_DIR": tmp_path})
+    started, finishing = threading.Event(), threading.Event()
+
+    def work() -> None:
+        started.set()
+        finishing.wait(30)
+
+    parts = LateParts(settings, engine_name="fake")
+    executor = Executor(settings, Studio(FakeEngine(while_working=work), max_active=1), parts)
+    running = threading.Thread(target=lambda: executor.run(finish_s=1))
+    running.start()
+    other = LockedSeat(tmp_path)
+    try:
+        parts().jobs.submit(JobRequest(Brief("rain", 5.0, seed=1)), owner="", request_id="r")
+        assert started.wait(30)
+        executor.stop()
+        running.join(20)
+
+        assert not running.is_alive()
+        assert not other.take()
+        executor.leave()
+        assert other.take()
+    finally:
+        finishing.set()
+        executor.stop()
+        running.join(20)
+        other.leave()
     parts().database.close()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, _workflow_commands
-from dbos._dbos import DBOSRegistry
+from dbos._dbos import DBOSRegistry, _get_dbos_instance
 from dbos._queue import DEFAULT_QUEUE_POLLING_INTERVAL_SEC
 from fakes import TONE, FakeEngine, Outcome
 from sqlalchemy.exc import OperationalError
@@ -32,7 +32,7 @@ from app.jobs import workflow
 from app.jobs.executor import Caretaker, Embedded, Executor
 from app.jobs.job import COMPOSING, FAILED, SUCCEEDED, Job, JobRequest
 from app.jobs.parts import LateParts, Parts, open_parts
-from app.jobs.workflow import MAX_DISPATCHES, MAX_WAIT_S, Pieces
+from app.jobs.workflow import MAX_DISPATCHES, MAX_WAIT_S, QUEUE, Pieces
 from app.logs import Scrubber
 from app.retry import Deadline, RetryPolicy
 from app.settings import Settings
@@ -387,10 +387,10 @@ class Shop:
     """A process that runs jobs."""
 
     def __init__(self, folder: Path) -> None:
-        settings = Settings.model_validate({"STUDIO_DATA_DIR": folder})
+        self.settings = Settings.model_validate({"STUDIO_DATA_DIR": folder})
         self.script = Script()
-        late = LateParts(settings, engine_name="script")
-        self.executor = Embedded(Executor(settings, Studio(self.script, max_active=9), late))
+        late = LateParts(self.settings, engine_name="script")
+        self.executor = Embedded(Executor(self.settings, Studio(self.script, max_active=9), late))
         self.parts = late()
         self._numbers = itertools.count()
 
@@ -574,6 +574,18 @@ def _tamper(connection: sa.Connection, job_id: str, **values: object) -> None:
 def _workflow_status(job_id: str) -> str | None:
     status = DBOS.get_workflow_status(job_id)
     return status.status if status else None
+
+
+def test_each_process_keeps_to_its_own_limit(shop: Shop) -> None:
+    """DBOS reads the limit of all of them from one row."""
+    wait_for(lambda: shop.executor.health() is None)
+    with shop.writing() as connection:
+        connection.execute(sa.text("UPDATE queues SET worker_concurrency = 99 WHERE name = :name"), {"name": QUEUE})
+
+    queue = _get_dbos_instance()._sys_db.get_queue(QUEUE)
+
+    assert queue is not None
+    assert queue._worker_concurrency == shop.settings.job_workers
 
 
 def test_the_private_parts_of_dbos_that_are_used_exist() -> None:
