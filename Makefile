@@ -24,7 +24,8 @@ run: $(RUN_READY) ## serve on the embedded composer (PORT=8000)
 	@STUDIO_ENGINE=$${STUDIO_ENGINE:-composer} STUDIO_HOST=$${STUDIO_HOST:-127.0.0.1} PORT=$(PORT) exec $(BIN)/gunicorn wsgi:app
 
 test: $(DEV_READY) ## run the tests, with the coverage gate (needs postgresql)
-	$(BIN)/python -m pytest -m "not gradio" --cov --cov-report=term --cov-report=json:.coverage.json
+	$(BIN)/python -m pytest -m "not real and not gradio" -n auto --cov --cov-report=
+	$(BIN)/python -m pytest -m "real and not gradio" --cov --cov-append --cov-report=term --cov-report=json:.coverage.json
 	$(BIN)/python tools/coverage_gate.py .coverage.json
 
 test-gradio: $(DEV_READY) ## run the tests against real Gradio servers (needs ffmpeg; makes their environments once)

@@ -170,7 +170,7 @@ class NoResult(StudioError):
 class Gone(StudioError):
     status = 410
     retryable = False
-    title = "The job has expired."
+    title = "The job is not kept any more."
     hint = "Generate the piece again."
     when = "The job and its audio were deleted after their time, or the audio to make room for newer pieces."
 

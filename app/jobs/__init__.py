@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -28,9 +28,7 @@ from app.jobs.job import Change, Job, JobRequest, Result, Status
 from app.retry import Deadline, Sleep
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from app.jobs.records import Records
+    from app.jobs.records import Records, WorkQueue
     from app.store import FileStore
 
 _log = structlog.get_logger(__name__)
@@ -66,16 +64,6 @@ class Submission:
 
     job: Job
     replayed: bool
-
-
-class WorkQueue(Protocol):
-    """The way to the executors."""
-
-    def enqueue(self, connection: Connection, job_id: str) -> None:
-        """Hand the job to the executors, within the transaction of that connection."""
-
-    def drop(self, job_id: str) -> None:
-        """Take a job that is not wanted any more back from them, or else they find that out when they begin it."""
 
 
 class Jobs:

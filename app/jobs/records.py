@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -110,6 +110,16 @@ _ROW: Final = sa.select(
 """A job with its place in the queue as it is now."""
 
 _BY_ID: Final = _ROW.where(JOBS.c.id == sa.bindparam("id"))
+
+
+class WorkQueue(Protocol):
+    """The way to the executors."""
+
+    def enqueue(self, connection: sa.Connection, job_id: str) -> None:
+        """Hand the job to the executors, within the transaction of that connection."""
+
+    def drop(self, job_id: str) -> None:
+        """Take a job that is not wanted any more back from them, or else they find that out when they begin it."""
 
 
 class KeyTaken(Exception):
