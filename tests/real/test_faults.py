@@ -63,6 +63,8 @@ from app.audio import AUDIO_FORMATS, Audio, AudioFormat, prove, transcode
 from app.errors import EngineError, catalogue
 from app.settings import Settings
 
+pytestmark = pytest.mark.real
+
 TOKEN = "hf_PLANTEDsecretTOKEN123"
 ASK = {"prompt": "calm piano", "duration": 5}
 SHORT_S = 0.6
