@@ -11,7 +11,7 @@ DEV_READY := $(VENV)/dev-ready
 export MALLOC_ARENA_MAX ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-gradio check format bench bench-jobs bench-composer docs pictures lock clean
+.PHONY: help setup run test test-gradio check format contract fault-matrix bench bench-jobs bench-composer docs pictures lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,16 +21,22 @@ setup: $(DEV_READY) ## make .venv with everything, the `studio` command included
 run: $(RUN_READY) ## serve on the embedded composer (PORT=8000)
 	@echo "Studio is starting on http://127.0.0.1:$(PORT)  (documentation: /docs/, stop: Ctrl-C). Try:"
 	@echo "  curl -sS -f -X POST http://127.0.0.1:$(PORT)/studio-generate -H 'Content-Type: application/json' -d '{\"prompt\":\"calm piano\",\"duration\":10}' -o calm.wav"
-	@STUDIO_ENGINE=$${STUDIO_ENGINE:-composer} STUDIO_HOST=$${STUDIO_HOST:-127.0.0.1} PORT=$(PORT) exec $(BIN)/gunicorn wsgi:app
+	@STUDIO_ENGINE=$${STUDIO_ENGINE:-composer} STUDIO_LOG_FORMAT=$${STUDIO_LOG_FORMAT:-text} STUDIO_HOST=$${STUDIO_HOST:-127.0.0.1} PORT=$(PORT) exec $(BIN)/gunicorn wsgi:app
 
-test: $(DEV_READY) ## run the tests, with the coverage gate (needs postgresql)
-	$(BIN)/python -m pytest -m "not real and not gradio" -n auto --cov --cov-report=
-	$(BIN)/python -m pytest -m "real and not gradio" --cov --cov-append --cov-report=term --cov-report=json:.coverage.json
+test: $(DEV_READY) ## run the tests, with the coverage gate (needs postgresql, redis and slowhttptest)
+	$(BIN)/python -m pytest -m "not real and not gradio" -n auto --cov --cov-report=term --cov-report=json:.coverage.json
 	$(BIN)/python tools/coverage_gate.py .coverage.json
+	$(BIN)/python -m pytest -m "real and not gradio"
 
 test-gradio: $(DEV_READY) ## run the tests against real Gradio servers (needs ffmpeg; makes their environments once)
 	$(BIN)/python tests/real/environments.py
 	$(BIN)/python -m pytest -m gradio
+
+contract: $(DEV_READY) ## hold the running service to its description (CASES=50000; the tests make 2,000 requests)
+	TEST_CONTRACT_CASES=$(or $(CASES),50000) $(BIN)/python -m pytest --log-cli-level=INFO tests/real/test_contract.py
+
+fault-matrix: $(DEV_READY) ## put every fault of an upstream to the test, into docs/faults.md (five minutes; the tests run a part)
+	$(BIN)/python -m tools.fault_matrix
 
 check: $(DEV_READY) ## lint and type-check
 	$(BIN)/ruff check .
@@ -41,8 +47,8 @@ format: $(DEV_READY) ## put the code into its layout
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(DEV_READY) ## measure side by side, and print medians and ratios
-	$(BIN)/python -m bench
+bench: $(DEV_READY) ## measure side by side, into docs/performance.md (all six parts take 15 minutes; PARTS="a b")
+	$(BIN)/python -m bench $(PARTS)
 
 bench-jobs: $(DEV_READY) ## kill the service in mid-run, hundreds of jobs long, and measure it at work (needs postgresql)
 	$(BIN)/python -m bench.jobs

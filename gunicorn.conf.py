@@ -5,6 +5,7 @@ gunicorn reads this file by itself when it is started in this folder: `gunicorn 
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
@@ -17,7 +18,10 @@ from flask import Flask
 from gunicorn import glogging
 
 from app import background, logs
+from app.serving.files import allow_open_files
+from app.serving.worker import Limits, Worker
 from app.settings import SettingsError, load
+from app.web.body import LARGEST_BODY_BYTES
 
 try:
     _settings = load()
@@ -37,20 +41,55 @@ class _Logger(glogging.Logger):  # type: ignore[misc]  # gunicorn has no types
         logging.captureWarnings(capture=True)
 
 
-# Threads beyond the generations: for `/health`, for refusing what is too much, and for
-# callers who take their time to fetch an answer.
+# Threads that nobody can occupy for long: for `/health`, and for refusing what is too much.
 _SPARE_THREADS = 32
+# Callers who take their time to fetch an answer: as many as generations may end at once. An answer is in memory until
+# it is taken, and a piece of 30 s in stereo has 5.3 MB.
+_SLOW_READERS = max(_settings.max_active, 64)
+_SLOW_BYTES = max(_settings.max_active, 16) * 6_000_000
+# Connections that have nothing to do yet, with what came of their requests: the worst that slow senders can cost.
+# All who may be answered at once may also come at once.
+_MAX_WAITING = 1_000 + _settings.max_active
+_MAX_WAITING_BYTES = 16 * 2**20
+# Complete requests that no thread has taken up yet, and their size together; beyond these callers are refused.
+_MAX_QUEUED = 1_000 + _settings.max_active
+_MAX_QUEUED_BYTES = 16 * 2**20
+# What is open besides connections: listeners, logs, the jobs' database and files, code that is being imported.
+_OTHER_FILES = 200
 # What the platform allows from SIGTERM to SIGKILL is 30 s (Render's default).
 _GRACEFUL_STOP_S = 25
 _BACKGROUND_STOP_S = 20
 
 bind = _settings.bind
 workers = 1
-worker_class = "gthread"
-threads = _settings.max_active + _settings.max_streams + _SPARE_THREADS
-# Connections kept open between two requests cost no thread, but count here.
-worker_connections = threads + 1_000
+threads = _settings.max_active + _settings.max_streams + _SLOW_READERS + _SPARE_THREADS
+worker_connections = threads + _MAX_WAITING + _MAX_QUEUED
 preload_app = False
+
+_files = allow_open_files(worker_connections + _settings.max_active + _OTHER_FILES)
+
+
+class StudioWorker(Worker):
+    """gunicorn's threads, within what callers may take up here."""
+
+    limits = Limits(
+        max_body_bytes=LARGEST_BODY_BYTES,
+        request_timeout_s=_settings.request_timeout_s,
+        send_timeout_s=_settings.send_timeout_s,
+        # Where the system allows few open files, half of them are for those who are being answered.
+        max_waiting=min(_MAX_WAITING, _files // 2),
+        max_waiting_bytes=_MAX_WAITING_BYTES,
+        max_queued=min(_MAX_QUEUED, _files // 4),
+        max_queued_bytes=_MAX_QUEUED_BYTES,
+        max_slow_readers=_SLOW_READERS,
+        max_slow_bytes=_SLOW_BYTES,
+        # Whoever runs this service ends it when this goes unanswered; it touches nothing that could be slow.
+        express=(b"GET /health ", b"HEAD /health "),
+    )
+
+
+worker_class = StudioWorker
+
 
 # A thread may take as long as the deadline allows: this is about a worker whose main loop
 # no longer turns. It is longer than any request all the same, should the class be changed.
@@ -62,6 +101,8 @@ keepalive = 75
 limit_request_line = 4_094
 limit_request_fields = 64
 limit_request_field_size = 8_190
+# Who is believed about `X-Forwarded-…` is for `STUDIO_TRUSTED_PROXIES` to say; gunicorn would believe this machine.
+forwarded_allow_ips = ""
 
 loglevel = _settings.log_level.lower()
 logger_class = _Logger
@@ -78,8 +119,15 @@ class _Worker(Protocol):
     wsgi: Flask
 
 
+def post_fork(_: object, __: object) -> None:
+    """Do not look for garbage while the application is loaded: all that is made there stays."""
+    gc.disable()
+
+
 def post_worker_init(worker: _Worker) -> None:
     """Start what goes on beside the requests, and have it end together with them."""
+    gc.freeze()
+    gc.enable()
     aside = background(worker.wsgi)
     stop_serving = signal.getsignal(signal.SIGTERM)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
@@ -10,22 +11,46 @@ if TYPE_CHECKING:
 
     from app.engines.engine import Engine
     from app.jobs.executor import Embedded, Worker
+    from app.jobs.job import Census
     from app.jobs.parts import LateParts
     from app.settings import Settings
     from app.studio import Studio
     from app.web.events import Streams
+    from app.web.health import Check
     from app.web.jobs import OpenJobs
 
 VERSION: Final = "0.1.0"
 
 _EXTENSION: Final = "studio"
+_CENSUS_EVERY_S: Final = 5.0
+_CENSUS_PATIENCE_S: Final = 1.0
 
 
 class Background:
     """What goes on in a serving process beside its requests. The server starts and stops it: see `gunicorn.conf.py`."""
 
-    def __init__(self, settings: Settings, studio: Studio, parts: LateParts, streams: Streams) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        studio: Studio,
+        parts: LateParts,
+        streams: Streams,
+        *,
+        open_jobs: OpenJobs,
+        uses_jobs: bool,
+    ) -> None:
+        """
+        Args:
+            settings: Of this process.
+            studio: Makes the music.
+            parts: What jobs are made of.
+            streams: Of job events.
+            open_jobs: Opens what keeps the jobs.
+            uses_jobs: Whether jobs are used for certain, and not only once somebody has opened the parts.
+        """
         self._settings = settings
+        self._open_jobs = open_jobs
+        self._uses_jobs = uses_jobs
         self._studio = studio
         self._parts = parts
         self._streams = streams
@@ -33,6 +58,9 @@ class Background:
 
     def start(self) -> None:
         """Begin, in the process that serves the requests: threads do not survive a fork."""
+        from app import logs
+
+        logs.announce(self._settings, version=VERSION)
         if self._settings.runs_jobs:
             from app.jobs.executor import Embedded, Executor
 
@@ -42,6 +70,33 @@ class Background:
     def health(self) -> str | None:
         """Return why jobs are not run although this service should do so, or None."""
         return self._executor.health() if self._executor else None
+
+    def check(self) -> Check:
+        """Return the check whether somebody runs the jobs: this service if it should, else others."""
+        from app.metrics import Latest
+        from app.web.health import executor_check
+
+        if self._settings.runs_jobs:
+            return self.health
+        census = Latest(self.census, every_s=_CENSUS_EVERY_S, patience_s=_CENSUS_PATIENCE_S).get
+        return executor_check(None if self._settings.database_url else self._is_lock_held, census)
+
+    def census(self) -> Census | None:
+        """Return how all jobs stand, or None while nobody uses jobs: what they need is not loaded to count them.
+
+        Raises:
+            JobStoreUnavailable: they cannot be counted now.
+        """
+        if not (self._uses_jobs or self._parts.are_open):
+            return None
+        found = self._open_jobs().census()
+        is_left_to_one = not (self._settings.runs_jobs or self._settings.database_url)
+        return replace(found, executors=int(self._is_lock_held())) if is_left_to_one else found
+
+    def _is_lock_held(self) -> bool:
+        from app.jobs.lock import is_held
+
+        return is_held(self._settings.data_dir)
 
     def stop(self) -> None:
         """Have everything come to its end soon; may be called from a signal handler."""
@@ -91,22 +146,29 @@ def create_app(
     from app import logs
     from app.engines import ENGINES
     from app.jobs.parts import LateParts
+    from app.metrics import Metrics
     from app.settings import load
-    from app.studio import Studio
-    from app.web import callers, docs, engines, events, generate, guard, health, problems
+    from app.studio import open_studio
+    from app.web import callers, docs, edge, engines, events, generate, guard, health, limits, problems, tracing
     from app.web import jobs as web_jobs
+    from app.web import metrics as web_metrics
 
     settings = settings or load()
     logs.configure(settings)
-    built = {name: entry.build(settings) for name, entry in ENGINES.items()}
     if isinstance(engine, str):
-        engine = built[settings.engine]
-    studio = Studio(engine, max_active=settings.max_active)
+        engine = ENGINES[settings.engine].build(settings)
     engine_name = engine.name if engine else settings.engine
     parts = LateParts(settings, engine_name=engine_name)
-    jobs = jobs or (lambda: parts().jobs)
+    uses_jobs = settings.database_url is not None or jobs is not None
+    jobs = jobs or parts.jobs
     streams = events.Streams(limit=settings.max_streams)
-    aside = Background(settings, studio, parts, streams)
+    metrics = Metrics(version=VERSION, engine=engine_name)
+    fallback = [ENGINES[name].build(settings) for name in settings.fallback_engines]
+    studio = open_studio(settings, engine, fallback, observer=metrics)
+    aside = Background(settings, studio, parts, streams, open_jobs=jobs, uses_jobs=uses_jobs)
+    metrics.watch_studio(studio)
+    metrics.watch_streams(streams)
+    metrics.watch_jobs(aside.census, executor=aside.health if settings.runs_jobs else None)
 
     app = OpenAPI(
         __name__,
@@ -117,24 +179,34 @@ def create_app(
     )
     app.url_map.merge_slashes = False
     guard.protect(app, deadline_s=settings.deadline_s)
+    tracing.follow(app)
+    web_metrics.observe(app, metrics)
     problems.register(app, scrub=logs.Scrubber(settings.secrets))
-    callers.protect(app, settings.api_key_digests)
+    edge.protect(app, trusted_proxies=settings.trusted_proxies, hosts=settings.hosts, origins=settings.origins)
+    callers.identify(app, settings.api_key_digests, is_exposed=settings.is_exposed)
+    redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
+    limits.protect(app, work=settings.rate_limit, read=settings.read_limit, redis_url=redis_url)
+    callers.admit(app)
     app.register_api(generate.blueprint(studio, jobs))
     app.register_api(web_jobs.blueprint(jobs, studio, streams))
-    configured = [name for name, each in built.items() if each is not None]
-    app.register_api(engines.blueprint(ENGINES, configured=configured, in_use=engine_name))
+    in_use = studio.stand_in.engine if studio.stand_in else engine_name
+    app.register_api(engines.blueprint(ENGINES, settings, in_use=in_use))
     app.register_api(
         health.blueprint(
             version=VERSION,
             engine_name=engine_name,
             checks={
                 "engine": health.engine_check(studio),
+                "breaker": health.breaker_check(studio),
                 "jobs": health.jobs_check(jobs),
-                "executor": aside.health,
+                "executor": aside.check(),
             },
         )
     )
+    app.register_api(web_metrics.blueprint(metrics))
     app.register_blueprint(docs.blueprint())
+    generate.describe(app, studio.formats)
+    limits.describe(app, work=settings.rate_limit, read=settings.read_limit, with_keys=bool(settings.api_key_digests))
     app.extensions[_EXTENSION] = aside
     return app
 
@@ -152,12 +224,13 @@ def create_worker(
     from app.jobs.executor import Executor, Worker
     from app.jobs.parts import LateParts
     from app.settings import load
-    from app.studio import Studio
+    from app.studio import open_studio
 
     settings = settings or load()
     logs.configure(settings)
+    logs.announce(settings, version=VERSION)
     if isinstance(engine, str):
         engine = ENGINES[settings.engine].build(settings)
-    studio = Studio(engine, max_active=settings.max_active)
+    studio = open_studio(settings, engine, [ENGINES[name].build(settings) for name in settings.fallback_engines])
     parts = LateParts(settings, engine_name=engine.name if engine else settings.engine)
     return Worker(Executor(settings, studio, parts))

@@ -69,7 +69,7 @@ class Audio:
 # ---------------------------------------------------------------------- in
 
 
-def decode_base64(text: str | bytes, *, limit_bytes: int) -> bytes:
+def decode_base64(text: str | bytes | memoryview, *, limit_bytes: int) -> bytes:
     """Return the bytes that `text` encodes.
 
     Args:
@@ -98,22 +98,22 @@ def decode_base64(text: str | bytes, *, limit_bytes: int) -> bytes:
 _FROM_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 
 
-def _decoded_bytes(encoded: str | bytes) -> int:
+def _decoded_bytes(encoded: str | bytes | memoryview) -> int:
     """Return how many bytes the text may decode to; padding may make it one or two fewer."""
     return len(encoded) // 4 * 3
 
 
-def _decoded(encoded: str | bytes) -> bytes | None:
+def _decoded(encoded: str | bytes | memoryview) -> bytes | None:
     try:
         return pybase64.b64decode(encoded, validate=True)
     except ValueError:  # binascii.Error is one
         return None
 
 
-def _tidied(text: str | bytes) -> bytes:
+def _tidied(text: str | bytes | memoryview) -> bytes:
     """Return the text as standard base64: no prefix, no white space, padded."""
     try:
-        encoded = (text.encode("ascii") if isinstance(text, str) else text).lstrip()
+        encoded = (text.encode("ascii") if isinstance(text, str) else bytes(text)).lstrip()
     except UnicodeEncodeError:
         raise UpstreamBadResponse("The answer holds text where base64 was expected.") from None
     if encoded[:5].lower() == b"data:":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -21,10 +22,11 @@ from app.jobs import Jobs
 from app.jobs.job import Job, Status
 from app.jobs.parts import open_parts
 from app.retry import Deadline
-from app.settings import Settings, SettingsError, load
+from app.settings import Settings, SettingsError, is_caller, load
 
 _SHOWN_CHARS = 100
 _LARGEST_LIST = 1_000
+_KEY_BYTES = 32
 
 
 @click.group()
@@ -105,7 +107,8 @@ def worker() -> None:
     settings = _settings()
     if settings.database_url is None:
         _fail("A worker needs STUDIO_DATABASE_URL; without it the web service runs its jobs itself.")
-    if ENGINES[settings.engine].build(settings) is None:
+    names = (settings.engine, *settings.fallback_engines)
+    if all(ENGINES[name].build(settings) is None for name in names):
         _fail(EngineNotConfigured.title, EngineNotConfigured.hint)
     create_worker(settings).run()
 
@@ -175,6 +178,27 @@ def retry(id: str) -> None:
             _fail(f"The job is {job.status}; only one that failed or was cancelled can be asked for again.")
         again = ours.submit(job.request, owner=job.owner, request_id=f"cli-{secrets.token_hex(8)}")
     click.echo(again.job.id)
+
+
+@main.group()
+def keys() -> None:
+    """Make API keys."""
+
+
+@keys.command(name="new")
+@click.argument("name")
+def new_key(name: str) -> None:
+    """Make a key for the caller NAME.
+
+    It is printed this once and kept nowhere. While it replaces another one, both may be configured for NAME.
+    """
+    if not is_caller(name):
+        _fail("A caller's name is 1 to 64 letters, digits, dots, hyphens and underscores.")
+    key = f"studio_{secrets.token_urlsafe(_KEY_BYTES)}"
+    entry = f"{name}:{hashlib.sha256(key.encode()).hexdigest()}"
+    click.echo(f"for the caller   {key}")
+    click.echo(f"for the service  STUDIO_API_KEYS={entry}")
+    click.echo("Several are separated by commas. The service cannot tell the key again.", err=True)
 
 
 @contextmanager

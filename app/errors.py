@@ -12,6 +12,7 @@ StudioError
 ├── Forbidden
 ├── NotFound
 ├── MethodNotAllowed
+├── RequestTimeout
 ├── IdempotencyConflict
 ├── JobNotFinished
 ├── NoResult
@@ -143,6 +144,14 @@ class MethodNotAllowed(StudioError):
     when = "The route exists, but not with this HTTP method."
 
 
+class RequestTimeout(StudioError):
+    status = 408
+    retryable = True
+    title = "The request did not arrive in time."
+    hint = "Send it again, headers and body in one go."
+    when = "Sending a request took longer than `STUDIO_REQUEST_TIMEOUT_S`."
+
+
 class IdempotencyConflict(StudioError):
     status = 409
     retryable = True
@@ -212,7 +221,7 @@ class RateLimited(StudioError):
     retryable = True
     title = "Too many requests."
     hint = "Wait for the time in `Retry-After`."
-    when = "This service's own rate limit is used up."
+    when = "This service's own rate limit is used up, or too many wrong API keys came from one address."
 
 
 class Overloaded(StudioError):
@@ -220,7 +229,10 @@ class Overloaded(StudioError):
     retryable = True
     title = "All places are taken."
     hint = "Try again in a few seconds."
-    when = "As many generations as allowed (`STUDIO_MAX_ACTIVE`) are running, or jobs (`STUDIO_MAX_QUEUED`) waiting."
+    when = (
+        "As many generations as allowed (`STUDIO_MAX_ACTIVE`) are running, or jobs (`STUDIO_MAX_QUEUED`) waiting; or "
+        "too many event streams (`STUDIO_MAX_STREAMS`), large answers at the gate, or requests that wait for a thread."
+    )
 
 
 class NotReady(StudioError):
@@ -236,7 +248,10 @@ class JobStoreUnavailable(StudioError):
     retryable = True
     title = "Jobs cannot be kept right now."
     hint = "Try again in a moment, with the same `Idempotency-Key` if you sent one."
-    when = "The jobs' database or files cannot be reached, are locked, read-only or damaged, or their disk is full."
+    when = (
+        "The jobs' database or files cannot be reached, are locked, read-only or damaged, or their disk is full; or "
+        "too many requests wait for the database."
+    )
 
 
 class ResultLost(StudioError):
@@ -256,7 +271,13 @@ class InternalError(StudioError):
 
 
 class EngineError(StudioError):
-    """What an engine may raise: the music could not be made."""
+    """What an engine may raise: the music could not be made.
+
+    Attributes:
+        raised_by_model: Whether the upstream is up, and it was its own code for this piece that failed.
+    """
+
+    raised_by_model: bool = False
 
 
 class PromptRefused(EngineError):
@@ -306,7 +327,7 @@ class UpstreamUnavailable(EngineError):
     repeatable = True
     title = "The music engine is not available right now."
     hint = "Try again later; `Retry-After` says when, if it is known."
-    when = "Refused, no such host, sleeping, paused, loading, quota used up."
+    when = "Refused, no such host, sleeping, paused, loading, quota used up, or known to be down since a moment ago."
 
 
 class UpstreamTimeout(EngineError):

@@ -1,8 +1,7 @@
 """Attempts, deadlines and waits. Pure: clock, sleep and jitter are arguments.
 
 A `Deadline` is an absolute point in monotonic time that is handed down through every
-call, so that nobody starts a wait longer than what is left. The loop itself is
-tenacity's; when to stop, how long to wait and what to repeat is decided here.
+call, so that nobody starts a wait longer than what is left.
 """
 
 from __future__ import annotations
@@ -18,8 +17,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception
-
 from app.errors import Cancelled, EngineError, UpstreamTimeout
 
 T = TypeVar("T")
@@ -31,6 +28,11 @@ SHORTEST_ATTEMPT_S = 1.0
 
 JITTER = 0.25
 """A wait is lengthened by up to this share, so that clients that failed together do not return together."""
+
+REPEATS_PER_REQUEST = 0.09
+MOST_REPEATS_SAVED = 10.0
+"""What a `RetryBudget` takes in with each request, and how much of that it keeps. Over any 1,000 requests in a row
+that makes 10 + 90 repeats at most: an upstream that is down gets no more than 1.1 calls for each request."""
 
 CANCEL_NOTICED_S = 0.25
 """Longest wait that begins without another look at `Deadline.cancelled`: what waits for a socket or a
@@ -117,12 +119,59 @@ class FailedAttempt:
     """Seconds until the next attempt; `None` when there is none."""
 
 
+class RetryBudget:
+    """Keeps repeats from adding to the load of an upstream that is going down: a bucket of tokens for all threads.
+
+    Each request pays a share of a token in, each repeat takes a whole one out. As long as failures are few there is
+    always one; when nearly all requests fail, few of them are repeated. It starts full, so that the first failures
+    may be repeated.
+
+    A budget belongs to one process. Where there are several, each keeps to its own share of the requests, and so
+    nothing need be shared; only what is saved at the start is there once for each.
+    """
+
+    def __init__(self, *, share: float = REPEATS_PER_REQUEST, capacity: float = MOST_REPEATS_SAVED) -> None:
+        """
+        Args:
+            share: Tokens that each request pays in, 0 to 1.
+            capacity: Tokens that are kept at most, and at the start; at least 1, or nothing is ever repeated.
+        """
+        self._share = share
+        self._capacity = capacity
+        self._tokens = capacity
+        self._lock = threading.Lock()
+
+    @property
+    def tokens(self) -> float:
+        """How many repeats could be paid for now."""
+        return self._tokens
+
+    def pay_in(self) -> None:
+        """Note that a request has come."""
+        with self._lock:
+            self._tokens = min(self._tokens + self._share, self._capacity)
+
+    def take(self) -> bool:
+        """Pay for a repeat, and return whether there was a token for it."""
+        with self._lock:
+            if self._tokens < 1:
+                return False
+            self._tokens -= 1
+            return True
+
+
+def always() -> bool:
+    """Be the `may_repeat` of whoever has no reason against a repeat."""
+    return True
+
+
 def run_attempts(
     attempt: Callable[[int, Deadline], T],
     *,
     policy: RetryPolicy,
     deadline: Deadline,
     on_failure: Callable[[FailedAttempt], None],
+    may_repeat: Callable[[], bool] = always,
     sleep: Sleep = time.sleep,
     jitter: Callable[[], float] = random.random,
 ) -> T:
@@ -132,60 +181,46 @@ def run_attempts(
     obeyed when it fits into the deadline; when it does not, the error goes out at once.
     Cancelling ends a wait too; it is nobody's failure and is not told to `on_failure`.
 
+    Args:
+        attempt: Makes one; an error whose `attempts` is 0 says that nobody was asked, and does not count as one.
+        policy: How often, for how long, how far apart.
+        deadline: When to give up.
+        on_failure: Told of each failure, before the wait that follows it.
+        may_repeat: Asked last, when all else speaks for a repeat, which then follows for certain unless it is
+            cancelled; on a no the error goes out at once. `RetryBudget.take` is one.
+        sleep: How to wait, seconds.
+        jitter: 0 to 1, by how much of `JITTER` a wait is lengthened.
+
     Raises:
         EngineError: the last attempt's error, with `attempts` set.
         Cancelled: the deadline was cancelled.
     """
 
-    number, started_s = 0, deadline.clock()
-
-    def wait_s(state: RetryCallState) -> float:
-        error = _error_of(state)
-        backoff_s = policy.backoff_s * (1 + JITTER * jitter())
-        return max(backoff_s, error.retry_after_s or 0.0)
-
-    def is_over(state: RetryCallState) -> bool:
-        no_time = state.upcoming_sleep + SHORTEST_ATTEMPT_S > deadline.remaining_s()
-        return state.attempt_number >= policy.attempts or no_time
-
-    def one_attempt() -> T:
-        nonlocal number, started_s
+    number = 0
+    while True:
         number += 1
         started_s = deadline.clock()
-        return attempt(number, deadline.within(policy.timeout_s))
-
-    def before_sleep(state: RetryCallState) -> None:
-        elapsed_s = deadline.clock() - started_s
-        on_failure(FailedAttempt(number, _error_of(state), elapsed_s, state.upcoming_sleep))
-
-    def pause(wait_s: float) -> None:
+        try:
+            return attempt(number, deadline.within(policy.timeout_s))
+        except EngineError as error:
+            error.attempts = number - 1 if error.attempts == 0 else number
+            if isinstance(error, Cancelled):
+                raise
+            backoff_s = policy.backoff_s * (1 + JITTER * jitter())
+            wait_s = max(backoff_s, error.retry_after_s or 0.0)
+            is_worthwhile = error.repeat and number < policy.attempts
+            has_time = wait_s + SHORTEST_ATTEMPT_S <= deadline.remaining_s()
+            is_repeated = is_worthwhile and has_time and may_repeat()
+            elapsed_s = deadline.clock() - started_s
+            on_failure(FailedAttempt(number, error, elapsed_s, wait_s if is_repeated else None))
+            if not is_repeated:
+                raise
         for piece_s in deadline.waits_s(wait_s):
             sleep(piece_s)
         if deadline.is_cancelled:
-            raise Cancelled
-
-    loop = Retrying(
-        stop=is_over,
-        wait=wait_s,
-        retry=retry_if_exception(lambda error: isinstance(error, EngineError) and error.repeat),
-        before_sleep=before_sleep,
-        reraise=True,
-        sleep=pause,
-    )
-    try:
-        return loop(one_attempt)
-    except EngineError as error:
-        error.attempts = number
-        if not isinstance(error, Cancelled):
-            on_failure(FailedAttempt(number, error, deadline.clock() - started_s, None))
-        raise
-
-
-def _error_of(state: RetryCallState) -> EngineError:
-    error = state.outcome.exception() if state.outcome else None
-    if not isinstance(error, EngineError):  # the retry predicate lets nothing else come here
-        raise TypeError(f"not an engine's error: {error!r}")
-    return error
+            cancelled = Cancelled()
+            cancelled.attempts = number
+            raise cancelled
 
 
 _RATE_LIMIT_ITEM = re.compile(r"(?:^|;)\s*([rt])\s*=\s*(\d{1,9})")

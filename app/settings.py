@@ -12,7 +12,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, get_args
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -20,9 +20,16 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 JsonInputs = list[object] | dict[str, object]
+EngineName = Literal["huggingface", "composer"]
 
 _SPACE_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}", re.ASCII)
 _LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
+_CALLER: Final = r"[\w.-]{1,64}"
+_LIMIT: Final = r"[1-9][0-9]{0,5}/(second|minute|hour|day)"
+_ORIGIN: Final = r"https?://[a-z0-9](?:[a-z0-9.-]{0,252}[a-z0-9])?(?::[1-9][0-9]{0,4})?"
+_HOST: Final = r"(?:\*\.)?[a-z0-9](?:[a-z0-9.-]{0,252}[a-z0-9])?|\[[0-9a-f:.]{2,45}\]"
+_MOST_NAMES: Final = 50
+"""Origins, or hosts, that can be listed."""
 
 
 class SettingsError(Exception):
@@ -57,8 +64,26 @@ class Settings(BaseSettings):
         """Read keyword arguments and the environment, and no files."""
         return init_settings, env_settings
 
-    engine: Literal["huggingface", "composer"] = Field(
-        "huggingface", alias="STUDIO_ENGINE", description="Which engine makes the music."
+    engine: EngineName = Field("huggingface", alias="STUDIO_ENGINE", description="Which engine makes the music.")
+    fallback: str | None = Field(
+        None,
+        alias="STUDIO_FALLBACK",
+        description="Which engines make it when that one cannot, in order, separated by commas: `composer`. "
+        "Unset means none.",
+    )
+    breaker_failures: int = Field(
+        5,
+        ge=1,
+        le=1_000,
+        alias="STUDIO_BREAKER_FAILURES",
+        description="Failures of the upstream in a row after which it is left alone for a while.",
+    )
+    breaker_open_s: float = Field(
+        15.0,
+        ge=1,
+        le=120,
+        alias="STUDIO_BREAKER_OPEN_S",
+        description="Seconds for which it is left alone at first; twice as long with each probe that fails, up to 120.",
     )
     deadline_s: float = Field(
         125.0,
@@ -72,7 +97,8 @@ class Settings(BaseSettings):
         ge=1,
         le=2_000,
         alias="STUDIO_MAX_ACTIVE",
-        description="Generations at the same time; further requests get `overloaded` at once.",
+        description="Generations that callers wait for at the same time; further requests get `overloaded` at once. "
+        "Jobs have `STUDIO_JOB_WORKERS`.",
     )
     max_audio_bytes: int = Field(
         32 * 2**20,
@@ -84,6 +110,11 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", alias="STUDIO_LOG_LEVEL", description="Least severe log lines that are written."
     )
+    log_format: Literal["json", "text"] = Field(
+        "json",
+        alias="STUDIO_LOG_FORMAT",
+        description="`json`: one object a line, for programs; `text`: for a person at a terminal.",
+    )
     host: str | None = Field(
         None,
         alias="STUDIO_HOST",
@@ -91,6 +122,21 @@ class Settings(BaseSettings):
     )
     port: int | None = Field(
         None, ge=1, le=65_535, alias="PORT", description="TCP port to listen on; unset means 8000."
+    )
+
+    request_timeout_s: float = Field(
+        15.0,
+        ge=0.5,
+        le=600,
+        alias="STUDIO_REQUEST_TIMEOUT_S",
+        description="Seconds from a request's first byte to its last; slower senders get `request-timeout`.",
+    )
+    send_timeout_s: float = Field(
+        60.0,
+        ge=1,
+        le=600,
+        alias="STUDIO_SEND_TIMEOUT_S",
+        description="Seconds in which a caller must take 64 KiB of an answer, again and again; else it is cut off.",
     )
 
     data_dir: Path = Field(
@@ -108,13 +154,15 @@ class Settings(BaseSettings):
         None,
         alias="STUDIO_STORE_URL",
         description="Where finished files are kept: `s3://bucket/prefix`, `gs://…` or `az://…`. "
-        "Unset means a folder in `STUDIO_DATA_DIR`.",
+        "Unset means a folder in `STUDIO_DATA_DIR`. How to get in is said by the cloud's own variables: `AWS_…`, "
+        "`GOOGLE_…`, `AZURE_…`.",
     )
     store_redirects: bool = Field(
         default=False,
         alias="STUDIO_STORE_REDIRECTS",
         description="Whether callers are sent to the bucket for a file, with an address that works for five minutes. "
-        "Spares this service the bytes; the bucket must be reachable for callers, and allow their page's origin.",
+        "Spares this service the bytes; the bucket must be reachable for callers, and allow the origin of this "
+        "service's pages, or any origin if `STUDIO_CORS_ORIGINS` lets others call: browsers do not tell it theirs.",
     )
     store_max_bytes: int = Field(
         2**30,
@@ -125,7 +173,8 @@ class Settings(BaseSettings):
     executor: Literal["embedded", "none"] | None = Field(
         None,
         alias="STUDIO_EXECUTOR",
-        description="`embedded`: the web service runs the jobs itself; `none`: `studio worker` processes do. "
+        description="`embedded`: the web service runs the jobs itself; `none`: `studio worker` processes do, or with "
+        "SQLite another web service on the same `STUDIO_DATA_DIR`, and until there is one jobs wait. "
         "Unset means `embedded` with SQLite and `none` with `STUDIO_DATABASE_URL`.",
     )
     job_ttl_s: float = Field(
@@ -169,14 +218,55 @@ class Settings(BaseSettings):
         None,
         alias="STUDIO_API_KEYS",
         description="Who may use the service: `name:digest`, several separated by commas; `digest` is the SHA-256 of "
-        "the caller's key in hexadecimal. Without it everyone may, and nobody can list jobs.",
+        "the caller's key in hexadecimal; `studio keys new NAME` makes a key and the entry for it. Without it everyone "
+        "may, and nobody can list jobs.",
+    )
+    rate_limit: str | None = Field(
+        None,
+        alias="STUDIO_RATE_LIMIT",
+        description="How often each caller may start work, with `POST`: `30/minute`, or up to three such limits "
+        "separated by commas (`second`, `minute`, `hour`, `day`). A caller is the name of an API key, or an address. "
+        "Unset means no such limit.",
+    )
+    read_limit: str | None = Field(
+        None,
+        alias="STUDIO_READ_LIMIT",
+        description="The same for all other requests below `/api/`: status, events, audio, cancelling.",
+    )
+    redis_url: SecretStr | None = Field(
+        None,
+        alias="STUDIO_REDIS_URL",
+        description="`redis://user:password@host:6379/0` (`rediss://` encrypts): where all processes share what they "
+        "know of the upstream's health, and count requests together. Without it, and while it is away, each "
+        "process does so alone.",
+    )
+    trusted_proxies: int = Field(
+        0,
+        ge=0,
+        le=10,
+        alias="STUDIO_TRUSTED_PROXIES",
+        description="Proxies in front of this service that add to `X-Forwarded-For`; 2 on Render. Only what these have "
+        "written is believed, and with 0 no `X-Forwarded-…` header is.",
+    )
+    cors_origins: str | None = Field(
+        None,
+        alias="STUDIO_CORS_ORIGINS",
+        description="Origins whose pages may call this service from a browser: `https://example.com`, several "
+        "separated by commas, or `*` for all. Unset means none but its own.",
+    )
+    allowed_hosts: str | None = Field(
+        None,
+        alias="STUDIO_ALLOWED_HOSTS",
+        description="Names that this service answers to, in the header `Host`: `example.com`, `*.example.com` for all "
+        "below it, several separated by commas. `/health` and `/ready` answer to any. Unset means any.",
     )
     max_streams: int = Field(
         32,
         ge=1,
         le=1_000,
         alias="STUDIO_MAX_STREAMS",
-        description="Streams of job events open at the same time in one process; further ones get `overloaded`.",
+        description="Streams of job events open at the same time in one process; further ones get `overloaded`. One "
+        "caller, by key or else by address, may have half of them, but at least 4.",
     )
 
     hf_api_url: str | None = Field(
@@ -201,9 +291,19 @@ class Settings(BaseSettings):
         "(or is the whole body where there is no signature); `{prompt}`, `{text}`, `{duration}`, `{seed}`, `{mood}`, "
         "`{tempo}`, `{instruments}` are filled in.",
     )
-    hf_timeout_s: float = Field(60.0, gt=0, le=600, alias="HF_TIMEOUT_S", description="Seconds one attempt may take.")
+    hf_timeout_s: float = Field(
+        60.0,
+        gt=0,
+        le=600,
+        alias="HF_TIMEOUT_S",
+        description="Seconds one attempt may take while a caller waits; attempts of jobs have `STUDIO_JOB_TIMEOUT_S`.",
+    )
     hf_attempts: int = Field(
-        2, ge=1, le=10, alias="HF_ATTEMPTS", description="Attempts at most, the first one included."
+        2,
+        ge=1,
+        le=10,
+        alias="HF_ATTEMPTS",
+        description="Attempts at most while a caller waits, the first one included; jobs have `STUDIO_JOB_ATTEMPTS`.",
     )
     hf_backoff_s: float = Field(
         2.0,
@@ -253,13 +353,55 @@ class Settings(BaseSettings):
             raise ValueError("must be postgresql://user:password@host/name, with @, [ and ] in the password as %40…")
         return url
 
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, url: SecretStr | None) -> SecretStr | None:
+        if url and not re.fullmatch(
+            r"rediss?://([^\s\x00-\x1f@/?#\[\]]*@)?(\[[0-9A-Fa-f:.]+\]|[^\s\x00-\x1f@/?#:\[\]]+)(:\d{1,5})?([/?][^\s\x00-\x1f@#]*)?",
+            url.get_secret_value(),
+        ):
+            raise ValueError(
+                "must be redis://user:password@host:port/number, or the same with rediss://; "
+                "with @, /, ?, #, [ and ] in the password as %40, %2F…"
+            )
+        return url
+
+    @field_validator("fallback")
+    @classmethod
+    def _names_engines(cls, names: str | None) -> str | None:
+        if unknown := [each for each in _listed(names) if each not in get_args(EngineName)]:
+            known = " and ".join(get_args(EngineName))
+            raise ValueError(f"there is no engine {unknown[0][:40]!r}; there are {known}, separated by commas")
+        return names
+
     @field_validator("api_keys")
     @classmethod
     def _names_each_digest(cls, keys: SecretStr | None) -> SecretStr | None:
-        each = r"[\w.-]{1,64}:[0-9a-f]{64}"
+        each = rf"{_CALLER}:[0-9a-f]{{64}}"
         if keys and not re.fullmatch(rf"{each}( *, *{each})*", keys.get_secret_value(), re.ASCII):
             raise ValueError("must be name:digest, several separated by commas; a digest is 64 lower-case hex digits")
         return keys
+
+    @field_validator("rate_limit", "read_limit")
+    @classmethod
+    def _is_limit(cls, limit: str | None) -> str | None:
+        if limit is not None and not re.fullmatch(rf"{_LIMIT}( *, *{_LIMIT}){{0,2}}", limit):
+            raise ValueError("must be like 30/minute (second, minute, hour, day); up to three, separated by commas")
+        return limit
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _lists_origins(cls, origins: str | None) -> str | None:
+        if origins not in (None, "*") and not all(re.fullmatch(_ORIGIN, each) for each in _listed(origins)):
+            raise ValueError("must be * or origins like https://example.com, in lower case and without a path")
+        return origins
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _lists_hosts(cls, hosts: str | None) -> str | None:
+        if hosts is not None and not all(re.fullmatch(_HOST, each) for each in _listed(hosts)):
+            raise ValueError("must be names like example.com or *.example.com, in lower case and without a port")
+        return hosts
 
     @field_validator("store_url")
     @classmethod
@@ -296,6 +438,17 @@ class Settings(BaseSettings):
                 raise ValueError("HF_API_URL must be https when HF_TOKEN is set, or the token travels in the clear")
         return self
 
+    @model_validator(mode="after")
+    def _falls_back_to_others(self) -> Self:
+        if self.engine in self.fallback_engines:
+            raise ValueError(f"STUDIO_FALLBACK must name other engines than STUDIO_ENGINE, which is {self.engine!r}")
+        return self
+
+    @property
+    def fallback_engines(self) -> tuple[str, ...]:
+        """Return the names of the engines that take over, in order."""
+        return _listed(self.fallback)
+
     @property
     def bind(self) -> str:
         """Return `host:port` to listen on."""
@@ -309,6 +462,21 @@ class Settings(BaseSettings):
         return tuple((name.strip(), digest.strip()) for name, _, digest in (each.partition(":") for each in entries))
 
     @property
+    def is_exposed(self) -> bool:
+        """Whether others than this machine itself can reach the service."""
+        return not self.bind.startswith(("127.", "[::1]:", "localhost:"))
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Return the origins whose pages may call; `*` alone stands for all."""
+        return _listed(self.cors_origins)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Return the names that are answered to; none stands for all."""
+        return _listed(self.allowed_hosts)
+
+    @property
     def runs_jobs(self) -> bool:
         """Whether the web service itself runs jobs."""
         return (self.executor or ("none" if self.database_url else "embedded")) == "embedded"
@@ -318,10 +486,33 @@ class Settings(BaseSettings):
         """Return the values that must never be written anywhere."""
         values = (getattr(self, name) for name in type(self).model_fields)
         secrets = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
-        # Whoever quotes a part of the database's address may quote its password. A short one is left: it may be
+        # Whoever quotes a part of such an address may quote its password. A short one is left: it may be
         # a word, and then every line with that word would be blotted out.
-        password = (urlsplit(self.database_url.get_secret_value()).password or "") if self.database_url else ""
-        return (*secrets, *(each for each in (password, unquote(password)) if len(each) >= _LONG_PASSWORD_CHARS))
+        urls = [url.get_secret_value() for url in (self.database_url, self.redis_url) if url]
+        passwords = [found[1] for url in urls if (found := _PASSWORD.search(url))]
+        each_way = (*passwords, *map(unquote, passwords))
+        return (*secrets, *(each for each in each_way if len(each) >= _LONG_PASSWORD_CHARS))
+
+
+_PASSWORD: Final = re.compile(r"^\w+://[^:@]*:(.+)@")
+"""What a URL has between the user's name and the last `@`: `urlsplit` finds none where it has a `/` or `#`."""
+
+
+def is_caller(name: str) -> bool:
+    """Tell whether a caller may have this name, in `STUDIO_API_KEYS`."""
+    return re.fullmatch(_CALLER, name, re.ASCII) is not None
+
+
+def _listed(names: str | None) -> tuple[str, ...]:
+    """Return what is listed with commas, once each.
+
+    Raises:
+        ValueError: that is too much.
+    """
+    listed = tuple(dict.fromkeys(each.strip() for each in names.split(","))) if names else ()
+    if len(listed) > _MOST_NAMES:
+        raise ValueError(f"must be at most {_MOST_NAMES}")
+    return listed
 
 
 # Names that the Hub's own libraries read: setting them next to ours is no mistake.

@@ -68,8 +68,6 @@ class Place(Protocol):
     def chunks(self, name: str, start: int, end: int | None, sha256: str | None) -> Iterator[bytes]:
         """See `FileStore.chunks`."""
 
-    def size_bytes(self, name: str) -> int | None: ...
-
     def delete(self, name: str) -> None: ...
 
     def names(self) -> Iterator[str]: ...
@@ -118,10 +116,6 @@ class FileStore:
             FileCorrupt: the digest is another, the file ends before `end`, or it is too large to be ours.
         """
         return self._place.chunks(_checked(name), start, end, sha256)
-
-    def head(self, name: str) -> int | None:
-        """Return the length of the file in bytes, or None when there is none."""
-        return self._place.size_bytes(_checked(name))
 
     def delete(self, name: str) -> None:
         """Delete the file; it need not be there."""
@@ -199,13 +193,6 @@ class Folder:
                 _check_digest(name, hashlib.file_digest(file, "sha256").hexdigest(), sha256)
             closing.pop_all()
         return _chunks_of(file, start, size_bytes if end is None else end)
-
-    def size_bytes(self, name: str) -> int | None:
-        with _disk_trouble():
-            try:
-                return (self._path / name).stat().st_size
-            except FileNotFoundError:
-                return None
 
     def delete(self, name: str) -> None:
         with _disk_trouble():
@@ -324,15 +311,6 @@ class Bucket:
         if sha256 is not None and len(content) == size_bytes:
             _check_digest(name, hashlib.sha256(content).hexdigest(), sha256)
         return iter((content,))
-
-    def size_bytes(self, name: str) -> int | None:
-        import obstore
-
-        try:
-            with self._trouble():
-                return obstore.head(self._store(), name)["size"]
-        except FileGone:
-            return None
 
     def delete(self, name: str) -> None:
         import obstore

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from fakes import FakeEngine, MakeClient
 from flask.testing import FlaskClient
 from real.postgres import NotInstalled, Postgres
@@ -14,6 +15,14 @@ from real.postgres import NotInstalled, Postgres
 from app import create_app
 from app.engines.engine import Engine
 from app.settings import Settings
+
+# schemathesis brings `rich` along, with which structlog would draw each traceback with all variables: for seconds.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 @pytest.fixture(autouse=True)

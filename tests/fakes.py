@@ -9,7 +9,7 @@ from collections.abc import Callable
 from flask.testing import FlaskClient
 
 from app.audio import Audio, encode_pcm16
-from app.engines.engine import Abilities, Brief, Document, Progress, Report, Take, ignore
+from app.engines.engine import Abilities, Brief, Document, Progress, Report, Take, ignore, keep_nothing
 from app.errors import Cancelled
 from app.retry import Deadline, RetryPolicy
 
@@ -69,6 +69,7 @@ class FakeEngine:
         remarks: tuple[str, ...] = (),
         while_working: Callable[[], object] = lambda: None,
         ticket: str | None = None,
+        let_go: Callable[[], object] = keep_nothing,
     ) -> None:
         """
         Args:
@@ -78,6 +79,7 @@ class FakeEngine:
             remarks: What each take comes with.
             while_working: Called in each attempt, before its outcome.
             ticket: Reported at the beginning of each attempt.
+            let_go: Called when a file has gone out.
         """
         self.abilities = abilities or Abilities()
         self.policy = RetryPolicy(attempts=attempts, timeout_s=timeout_s, backoff_s=backoff_s)
@@ -88,6 +90,7 @@ class FakeEngine:
         self._remarks = remarks
         self._while_working = while_working
         self._ticket = ticket
+        self._let_go = let_go
 
     def generate(self, brief: Brief, *, deadline: Deadline, report: Report = ignore, resume: str | None = None) -> Take:
         self.briefs.append(brief)
@@ -100,4 +103,4 @@ class FakeEngine:
         outcome = self._outcomes.pop(0) if len(self._outcomes) > 1 else self._outcomes[0]
         if isinstance(outcome, BaseException):
             raise outcome
-        return Take(outcome, decode_s=0.0, remarks=self._remarks)
+        return Take(outcome, decode_s=0.0, remarks=self._remarks, let_go=self._let_go)

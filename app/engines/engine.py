@@ -119,6 +119,10 @@ def ignore(progress: Progress) -> None:
     """Be the `Report` of a caller who does not ask for progress."""
 
 
+def keep_nothing() -> None:
+    """Be the `Take.let_go` of an engine to which it makes no difference."""
+
+
 @dataclass(frozen=True, slots=True)
 class Take:
     """One successful attempt.
@@ -127,11 +131,14 @@ class Take:
         file: The piece: audio that is proven to play, or the document that the brief wants.
         decode_s: Seconds of the attempt spent turning the answer into proven audio.
         remarks: Sentences for people about what could not be done as asked.
+        let_go: To be called when the file has gone out, so that the engine may take in more; it comes to know by
+            itself, but later.
     """
 
     file: Audio | Document
     decode_s: float
     remarks: tuple[str, ...] = ()
+    let_go: Callable[[], object] = field(default=keep_nothing, compare=False)
 
 
 class Engine(Protocol):

@@ -24,7 +24,8 @@ from app.errors import (
     Overloaded,
     ResultLost,
 )
-from app.jobs.job import Change, Job, JobRequest, Result, Status
+from app.jobs.gate import Gate
+from app.jobs.job import Census, Change, Job, JobRequest, Result, Status
 from app.retry import Deadline, Sleep
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ _LONGEST_POLL_S: Final = 0.5
 _SUBMISSIONS: Final = 3
 _STRAYS_ASKED: Final = 500
 _ID_CHARS: Final = 32
+_NO_ID: Final = "0" * _ID_CHARS
 _ID: Final = re.compile(rf"[0-9a-f]{{{_ID_CHARS}}}", re.ASCII)
 
 
@@ -69,7 +71,8 @@ class Submission:
 class Jobs:
     """All jobs of the service. One object serves all threads.
 
-    Every method raises `JobStoreUnavailable` when the database cannot be used right now.
+    Every method raises `JobStoreUnavailable` when the database cannot be used right now; those that a
+    request waits for also when too many others do (`Gate`).
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Jobs:
         max_bytes: int,
         ttl_s: float,
         redirects: bool = False,
+        gate: Gate | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Sleep = time.sleep,
     ) -> None:
@@ -98,6 +102,7 @@ class Jobs:
             max_bytes: What the finished files may take together.
             ttl_s: Seconds that a job is kept.
             redirects: Whether callers load files from the store itself, where it is a bucket.
+            gate: Bounds how many requests are in the database at a time, or wait for it; one of its own by default.
             clock: What time it is, in Unix seconds.
             sleep: How to wait, seconds; replaced in tests.
         """
@@ -110,6 +115,7 @@ class Jobs:
         self._max_bytes = max_bytes
         self._ttl_s = ttl_s
         self._redirects = redirects
+        self._gate = gate or Gate()
         self._clock = clock
         self._sleep = sleep
         self._strays_due_s = 0.0
@@ -137,6 +143,12 @@ class Jobs:
             IdempotencyConflict: the key's job disappears while it is looked at; ask again.
             Overloaded: too many jobs are waiting.
         """
+        with self._gate.passing():
+            return self._submit(request, owner, request_id, idempotency_key, digest)
+
+    def _submit(
+        self, request: JobRequest, owner: str, request_id: str, idempotency_key: str | None, digest: str
+    ) -> Submission:
         for _ in range(_SUBMISSIONS):
             known = idempotency_key and self._records.by_key(owner, idempotency_key)
             if known:
@@ -180,6 +192,10 @@ class Jobs:
             NotFound: there is no such job.
             Gone: there was one.
         """
+        with self._gate.passing():
+            return self._get(id)
+
+    def _get(self, id: str) -> Job:
         if not _ID.fullmatch(id):
             raise NotFound("There is no such job.")
         job = self._records.get(id)
@@ -203,11 +219,24 @@ class Jobs:
         Raises:
             InvalidRequest: the cursor is not one of ours.
         """
-        return self._records.page(owner, username=username, status=status, limit=limit, cursor=cursor)
+        with self._gate.passing():
+            return self._records.page(owner, username=username, status=status, limit=limit, cursor=cursor)
 
     def changes(self, id: str, after: int) -> list[Change]:
         """Return the job's visible changes with numbers above `after`, oldest first; the last 200 are kept."""
-        return self._records.changes(id, after)
+        with self._gate.passing():
+            return self._records.changes(id, after)
+
+    def probe(self) -> None:
+        """Return when the database has answered. The gate does not count this: ask one at a time."""
+        self._records.get(_NO_ID)
+
+    def census(self) -> Census:
+        """Return how all jobs stand together, whoever submitted them.
+
+        The gate does not count this: ask one at a time.
+        """
+        return self._records.census()
 
     def wait(self, id: str, deadline: Deadline) -> Job:
         """Return the job once it is final, or as it is when the deadline passes.
@@ -229,8 +258,9 @@ class Jobs:
             NotFound: there is no such job.
             Gone: there was one.
         """
-        job = self.get(id)
-        return job if job.is_final else self._request_cancel(job) or job
+        with self._gate.passing():
+            job = self._get(id)
+            return job if job.is_final else self._request_cancel(job) or job
 
     def cancel_or_delete(self, id: str) -> Job | None:
         """Cancel a job that is not over and return it, or delete one that is, with its file, and return None.
@@ -241,14 +271,19 @@ class Jobs:
             NotFound: there is no such job.
             Gone: there was one.
         """
-        job = self.get(id)
-        if not job.is_final:
-            after = self._request_cancel(job)
-            if after is None or after.status in ("running", "cancelled"):
-                return after
-            job = after  # it has just come to its own end
-        self._delete(job, self._records.remove)
+        with self._gate.passing():
+            job = self._get(id)
+            if not job.is_final:
+                after = self._request_cancel(job)
+                if after is None or after.status in ("running", "cancelled"):
+                    return after
+                job = after  # it has just come to its own end
+        self._delete(job, self._remove)  # which waits for the store first, without a place
         return None
+
+    def _remove(self, id: str) -> None:
+        with self._gate.passing():
+            self._records.remove(id)
 
     def _request_cancel(self, job: Job) -> Job | None:
         after = self._records.request_cancel(job.id)

@@ -32,6 +32,7 @@ from dbos import DBOS, DBOSConfig, Queue, _workflow_commands
 
 from app.errors import InternalError, JobStoreUnavailable
 from app.jobs.database import Database
+from app.jobs.lock import LOCK_FILE
 from app.jobs.parts import LateParts, Parts
 from app.jobs.records import EXECUTORS
 from app.jobs.workflow import APPLICATION, APPLICATION_VERSION, QUEUE, Pieces, failure, quieten, serializer
@@ -41,7 +42,6 @@ from app.studio import Studio
 
 _log = structlog.get_logger(__name__)
 
-LOCK_FILE: Final = "executor.lock"
 EMBEDDED_ID: Final = "embedded"
 """All holders of a folder's lock are the same executor to DBOS, which takes up its own jobs when it starts."""
 

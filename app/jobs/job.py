@@ -16,6 +16,7 @@ Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 FINAL: Final[frozenset[Status]] = frozenset({"succeeded", "failed", "cancelled"})
 
 COMPOSING: Final = "Composing…"
+WAITING_FOR_ENGINE: Final = "The music engine is not available, waiting for it…"
 SUCCEEDED: Final = "The piece is ready."
 CROWDED_OUT: Final = "The piece was deleted early, to make room for newer ones."
 FAILED: Final = "The music service is having trouble. Please try again later."
@@ -31,6 +32,12 @@ def waiting(ahead: int) -> str:
 def retrying(attempt: int, max_attempts: int) -> str:
     """Return what a job says while attempt number `attempt` is prepared."""
     return f"The music engine had a problem, retrying… ({attempt}/{max_attempts})"
+
+
+def taking_over(engine: str) -> str:
+    """Return what a job says while `engine` takes over from the one that could not make its piece."""
+    who = "the built-in composer" if engine == "composer" else "another one"
+    return f"The music engine is not available, {who} takes over…"
 
 
 def new_id() -> str:
@@ -93,6 +100,8 @@ class Result:
         duration_s: Length of the piece in seconds.
         seed: The seed it was made with.
         remarks: Sentences for people about what could not be done as asked.
+        engine: Name of the engine that made it when it was not the first one, else None.
+        fallback_reason: Code of the first engine's error in that case.
     """
 
     file: str
@@ -102,13 +111,20 @@ class Result:
     duration_s: float
     seed: int
     remarks: tuple[str, ...] = ()
+    engine: str | None = None
+    fallback_reason: str | None = None
 
     def to_json(self) -> dict[str, object]:
-        return {**dataclasses.asdict(self), "remarks": list(self.remarks)}
+        # Without what there is nothing to tell of: a release that does not know these fields cannot read a result
+        # that has them, and may run beside this one for a while.
+        told = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        return {**told, "remarks": list(self.remarks)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        return cls(**{**value, "remarks": tuple(value["remarks"])})
+        """Return the result that `to_json` wrote, in this release, an earlier one or, as far as known, a later one."""
+        known = {field.name: value[field.name] for field in dataclasses.fields(cls) if field.name in value}
+        return cls(**{**known, "remarks": tuple(value["remarks"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +146,22 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Census:
+    """How all jobs stand together.
+
+    Attributes:
+        jobs: How many are kept in each state.
+        queue_age_s: How long the job has waited that has waited longest, in seconds; 0 when none waits.
+        executors: Processes that have lately given a sign of life as those who run jobs; None where they give none,
+            which is on SQLite. There the lock tells (`lock`), to who asks.
+    """
+
+    jobs: Mapping[Status, int]
+    queue_age_s: float
+    executors: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One job, as its row in the database has it. Times are Unix seconds.
 
@@ -141,7 +173,9 @@ class Job:
         queue_position: While queued, how many jobs are before it here; while running, how many are before it
             at the upstream, or None when that is unknown.
         attempt: Number of the running or last attempt, 0 before the first.
+        max_attempts: How many there may be; one that another engine makes instead comes on top.
         retryable: Whether asking again is sensible.
+        engine: Name of the engine that makes the piece, or has made it.
         expires_at_s: When the job and its file are deleted; moved on when it finishes.
         error: The problem object of a failed job.
         ticket: What the upstream calls the work of the running attempt, for going on with it after a crash.

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from app.errors import JobStoreUnavailable
 from app.jobs import Jobs
+from app.jobs.gate import Gate
+from app.retry import Clock
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.jobs.database import Database
     from app.jobs.records import Records
     from app.store import FileStore
+
+FAILURE_GOOD_S: Final = 5.0
+"""How long a failure to open is everybody's answer. Opening may take that long to fail, and whoever tries waits."""
 
 FILES_FOLDER: Final = Path("files")
 """Where finished files are within the data folder, unless they are in a bucket."""
@@ -30,12 +36,13 @@ class Parts:
     jobs: Jobs
 
 
-def open_parts(settings: Settings, *, engine_name: str) -> Parts:
+def open_parts(settings: Settings, *, engine_name: str, gate: Gate | None = None) -> Parts:
     """Open what the settings name, with all tables in place.
 
     Args:
         settings: Where jobs and files are kept, and how many, and for how long.
         engine_name: Of the engine that will make the pieces.
+        gate: Bounds how many threads ask about jobs at a time; one of their own by default.
 
     Raises:
         JobStoreUnavailable: the database cannot be used right now; opening again may succeed.
@@ -65,42 +72,77 @@ def open_parts(settings: Settings, *, engine_name: str) -> Parts:
         max_bytes=settings.store_max_bytes,
         ttl_s=settings.job_ttl_s,
         redirects=settings.store_redirects,
+        gate=gate,
     )
     return Parts(database, records, store, jobs)
 
 
 class LateParts:
-    """Opens the parts at the first call and returns the same ones from then on; a failure is not remembered."""
+    """Opens the parts at the first call and returns the same ones from then on.
 
-    def __init__(self, settings: Settings, *, engine_name: str) -> None:
+    A failure is the answer to everybody for `FAILURE_GOOD_S`, those included who waited meanwhile; then one
+    of those who come next tries again. One object serves all threads of a process.
+    """
+
+    def __init__(self, settings: Settings, *, engine_name: str, clock: Clock = time.monotonic) -> None:
+        """
+        Args:
+            settings: Where jobs and files are kept, and how many, and for how long.
+            engine_name: Of the engine that will make the pieces.
+            clock: Monotonic seconds.
+        """
         self._settings = settings
         self._engine_name = engine_name
+        self._clock = clock
+        self._gate = Gate()
         self._opening = threading.Lock()
         self._opened: Parts | None = None
-        self._failure: JobStoreUnavailable | None = None
+        self._failure: tuple[JobStoreUnavailable, float] | None = None
+        """The last one, and until when it is good."""
+
+    @property
+    def are_open(self) -> bool:
+        """Whether somebody has needed them by now."""
+        return self._opened is not None
 
     def __call__(self) -> Parts:
-        """Return the parts.
+        """Return the parts, for as many threads as may come.
 
         Raises:
             JobStoreUnavailable: the database cannot be used right now.
         """
         if self._opened is not None:
             return self._opened
-        earlier = self._failure
+        # Looked at before the lock too: who need not try need not wait for whoever does.
+        self._raise_recent_failure()
         with self._opening:
-            return self._open(earlier)
+            return self._open()
 
-    def _open(self, earlier: JobStoreUnavailable | None) -> Parts:
+    def jobs(self) -> Jobs:
+        """Return the jobs to a request, of which few may wait for a database that hangs.
+
+        Raises:
+            JobStoreUnavailable: the database cannot be used right now, or too many wait for it.
+        """
+        if self._opened is not None:
+            return self._opened.jobs
+        with self._gate.passing():
+            return self().jobs
+
+    def _raise_recent_failure(self) -> None:
+        if self._failure is None:
+            return
+        failure, until_s = self._failure
+        if self._clock() < until_s:
+            raise JobStoreUnavailable(failure.detail, retry_after_s=failure.retry_after_s)
+
+    def _open(self) -> Parts:
         if self._opened is not None:
             return self._opened
-        # Who waited while another one tried in vain shares that answer: were each to try, one after the
-        # other, the last of them would wait for the sum of all timeouts.
-        if self._failure is not None and self._failure is not earlier:
-            raise JobStoreUnavailable(self._failure.detail, retry_after_s=self._failure.retry_after_s)
+        self._raise_recent_failure()
         try:
-            self._opened = open_parts(self._settings, engine_name=self._engine_name)
+            self._opened = open_parts(self._settings, engine_name=self._engine_name, gate=self._gate)
         except JobStoreUnavailable as error:
-            self._failure = error
+            self._failure = error, self._clock() + FAILURE_GOOD_S
             raise
         return self._opened

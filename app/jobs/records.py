@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, cast, get_args
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -23,7 +23,19 @@ from sqlalchemy.exc import IntegrityError
 
 from app.errors import FieldError, InvalidRequest
 from app.jobs.database import Database
-from app.jobs.job import CANCELLED, CANCELLING, CROWDED_OUT, FINAL, SUCCEEDED, Change, Job, JobRequest, Result, Status
+from app.jobs.job import (
+    CANCELLED,
+    CANCELLING,
+    CROWDED_OUT,
+    FINAL,
+    SUCCEEDED,
+    Census,
+    Change,
+    Job,
+    JobRequest,
+    Result,
+    Status,
+)
 from app.jobs.job import waiting as waiting_sentence
 
 KEPT_CHANGES: Final = 200
@@ -32,6 +44,9 @@ KEPT_CHANGES: Final = 200
 GONE_KEPT_S: Final = 7 * 86_400.0
 GONE_KEPT_ROWS: Final = 100_000
 """For how long, and for how many, a deleted job is still known to have existed."""
+
+EXECUTOR_SILENT_S: Final = 30.0
+"""An executor that has been silent for longer is not counted; where others live, they delete it sooner."""
 
 _metadata = sa.MetaData()
 
@@ -255,24 +270,54 @@ class Records:
         rows = self._all(sa.select(JOBS.c.id).where(JOBS.c.id.in_(ids), _IS_ACTIVE, JOBS.c.cancel_requested))
         return {row.id for row in rows}
 
+    def census(self) -> Census:
+        """Return how all jobs stand together."""
+        with self._database.reading() as connection:
+            counted: dict[Status, int] = dict.fromkeys(get_args(Status), 0)
+            counted.update({row.status: row.jobs for row in connection.execute(_COUNTED)})
+            oldest_s = connection.execute(_OLDEST_QUEUED).scalar_one()
+            executors = None if self._database.is_sqlite else int(connection.execute(_LIVING_EXECUTORS).scalar_one())
+        age_s = 0.0 if oldest_s is None else max(self._clock() - oldest_s, 0.0)
+        return Census(counted, age_s, executors)
+
     # ------------------------------------------------------------------ a job's way
 
-    def start(self, id: str, attempt: int, message: str) -> bool:
+    def start(self, id: str, attempt: int, message: str, *, engine: str | None = None) -> bool:
         """Let attempt number `attempt` begin; return False when the job is over or somebody wants it cancelled.
 
         The same attempt may begin again after a crash, and then finds its ticket; another attempt has none yet.
+
+        Args:
+            id: Which job.
+            attempt: From 1; beyond the job's `max_attempts` it moves them on.
+            message: A sentence for people.
+            engine: Name of the one that makes the piece from now on; None leaves it to whom it was.
         """
         return self._change(
             id,
             _IS_ACTIVE,
             ~JOBS.c.cancel_requested,
+            **({} if engine is None else {"engine": engine}),
             status="running",
             message=message,
             attempt=attempt,
+            max_attempts=sa.case((JOBS.c.max_attempts < attempt, attempt), else_=JOBS.c.max_attempts),
             progress=None,
             queue_position=None,
             ticket=sa.case((JOBS.c.attempt == attempt, JOBS.c.ticket)),
             started_at_s=sa.func.coalesce(JOBS.c.started_at_s, self._clock()),
+        )
+
+    def put_off(self, id: str, attempt: int, message: str) -> bool:
+        """Let attempt number `attempt` not have begun after all; return False when the job is over otherwise."""
+        return self._change(
+            id,
+            JOBS.c.status == "running",
+            JOBS.c.attempt == attempt,
+            ~JOBS.c.cancel_requested,
+            message=message,
+            attempt=attempt - 1,
+            progress=None,
         )
 
     def progress(
@@ -319,13 +364,28 @@ class Records:
             size_bytes=result.size_bytes,
         )
 
-    def fail(self, id: str, error: dict[str, object], *, retryable: bool, message: str) -> bool:
+    def fail(
+        self, id: str, error: dict[str, object], *, retryable: bool, message: str, engine: str | None = None
+    ) -> bool:
         """Finish the job with a problem object; return False when it is over otherwise.
 
         A job that somebody wants cancelled is cancelled by this instead: its failure is only how that showed.
+
+        Args:
+            id: Which job.
+            error: The problem object.
+            retryable: Whether asking again is sensible.
+            message: A sentence for people.
+            engine: Name of the one whose error it is; None means the one that made the last attempt.
         """
         return self._finish(
-            id, status="failed", message=message, progress=None, retryable=retryable, error=_json(error)
+            id,
+            status="failed",
+            message=message,
+            progress=None,
+            retryable=retryable,
+            error=_json(error),
+            **({} if engine is None else {"engine": engine}),
         )
 
     def cancel(self, id: str, message: str = CANCELLED) -> bool:
@@ -464,6 +524,14 @@ _QUEUED: Final = sa.select(sa.func.count()).select_from(
     .where(JOBS.c.status == "queued")
     .limit(sa.bindparam("at_most", type_=sa.Integer))
     .subquery()
+)
+_COUNTED: Final = sa.select(JOBS.c.status, sa.func.count().label("jobs")).group_by(JOBS.c.status)
+_OLDEST_QUEUED: Final = sa.select(sa.func.min(JOBS.c.created_at_s)).where(JOBS.c.status == "queued")
+_LIVING_EXECUTORS: Final = (
+    sa.select(sa.func.count())
+    .select_from(EXECUTORS)
+    # By the clock they are written with: that of the database.
+    .where(EXECUTORS.c.beat_at_s >= sa.extract("epoch", sa.func.clock_timestamp()) - EXECUTOR_SILENT_S)
 )
 _SHOWN: Final = ("status", "message", "progress", "queue_position", "attempt")
 _KEEP_CHANGE: Final = sa.insert(CHANGES).from_select(

@@ -22,8 +22,11 @@ from typing import TYPE_CHECKING, Final, Literal, TypedDict, TypeVar
 
 import structlog
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, EnqueueOptions
+from dbos._error import DBOSAwaitedWorkflowCancelledError
 from sqlalchemy.exc import OperationalError
 
+from app import trace
+from app.breaker import is_refusal
 from app.engines.engine import Progress
 from app.errors import (
     InternalError,
@@ -32,10 +35,11 @@ from app.errors import (
     problem,
 )
 from app.jobs.database import Database, explained
-from app.jobs.job import COMPOSING, FAILED, Job, Result, retrying
+from app.jobs.job import COMPOSING, FAILED, WAITING_FOR_ENGINE, Job, Result, retrying, taking_over
 from app.jobs.records import Records
 from app.retry import SHORTEST_ATTEMPT_S, Deadline
-from app.studio import Piece, Studio
+from app.studio import Piece, StandIn, Studio, can_be_stood_in_for, reserve_s
+from app.trace import Trace
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -82,19 +86,29 @@ class Outcome(TypedDict, total=False):
         status: How the job ends, or `retry`.
         retry_at_s: When the next attempt may begin, in Unix seconds.
         until_s: When the job must have ended, in Unix seconds.
+        number: Of the next attempt, where it is not the next number: nobody was asked in this one.
+        ticket: Of the upstream's work that the next attempt goes on with, where this one would have.
+        engine: Who makes the next attempt in the place of the first engine, once that has failed for good.
+        reason: Code of the first engine's error in that case.
         result: What was made.
-        error: What went wrong, as a problem object.
+        error: What went wrong, as a problem object. With `engine`, how the job ends should that one fail as well.
         retryable: Whether asking again is sensible.
         message: A sentence for people.
+        blamed: Name of the engine whose error it is, where another one made the last attempt.
     """
 
     status: Literal["succeeded", "failed", "cancelled", "retry"]
     retry_at_s: float
     until_s: float
+    number: int
+    ticket: str
+    engine: str
+    reason: str
     result: dict[str, object]
     error: dict[str, object]
     retryable: bool
     message: str
+    blamed: str
 
 
 class Pieces:
@@ -151,7 +165,7 @@ class Pieces:
             with self._at_work(job_id), _never_failing():
                 number, outcome = 1, attempt(job_id, 1, None)
                 while outcome["status"] == "retry":
-                    number += 1
+                    number = outcome.get("number", number + 1)
                     outcome = attempt(job_id, number, outcome)
                 finish(job_id, outcome)
                 return outcome["status"]
@@ -192,11 +206,18 @@ class Pieces:
         job = self._insist(lambda: self._records.get(job_id))
         if job is None or job.is_final:
             return {"status": "cancelled"}
-        with structlog.contextvars.bound_contextvars(request_id=job.request_id, job=job_id, attempt=number):
+        work = structlog.contextvars.bound_contextvars(request_id=job.request_id, job=job_id, attempt=number)
+        # Whoever submitted the job has long had an answer: an attempt is a trace of its own.
+        with work, trace.following(Trace.begin()):
             return self._attempt(job, number, after or {})
 
     def finish(self, job_id: str, outcome: Outcome) -> None:
         """Write down how the job has ended, unless it is over already; a file that nobody will ask for is deleted."""
+        job = self._insist(lambda: self._records.get(job_id))
+        with structlog.contextvars.bound_contextvars(job=job_id, **({"request_id": job.request_id} if job else {})):
+            self._finish(job_id, outcome)
+
+    def _finish(self, job_id: str, outcome: Outcome) -> None:
         match outcome["status"]:
             case "succeeded":
                 result = Result.from_json(outcome["result"])
@@ -208,39 +229,57 @@ class Pieces:
             case "failed":
                 ended = self._insist(
                     lambda: self._records.fail(
-                        job_id, outcome["error"], retryable=outcome["retryable"], message=outcome["message"]
+                        job_id,
+                        outcome["error"],
+                        retryable=outcome["retryable"],
+                        message=outcome["message"],
+                        engine=outcome.get("blamed"),
                     )
                 )
             case _:
                 ended = self._insist(lambda: self._records.cancel(job_id))
-        _log.info("job ended" if ended else "job was over", job=job_id, outcome=outcome["status"])
+        _log.info("job ended" if ended else "job was over", outcome=outcome["status"])
 
     def _attempt(self, job: Job, number: int, after: Outcome) -> Outcome:
         is_interrupted = job.attempt == number
-        message = COMPOSING if number == 1 else retrying(number, job.max_attempts)
-        if not self._insist(lambda: self._records.start(job.id, number, message)):
-            return {"status": "cancelled"}
+        stand_in = _stand_in(after) or self._studio.stand_in
+        engine = stand_in.engine if stand_in else None
         with self._watched(job.id) as attempt:
-            if not self._wait_until(after.get("retry_at_s", 0.0), attempt.cancelled):
+            begin_at_s, message = after.get("retry_at_s", 0.0), _message(number, job.max_attempts, after)
+            is_begun = (
+                # What the breaker has put off has not begun: a crash while it waits interrupts nothing.
+                ("number" not in after or self._wait_until(begin_at_s, attempt.cancelled))
+                and self._insist(lambda: self._records.start(job.id, number, message, engine=engine))
+                and self._wait_until(begin_at_s, attempt.cancelled)
+            )
+            if not is_begun:
                 return {"status": "cancelled"}
             until_s = after.get("until_s") or (job.started_at_s or self._clock()) + self._deadline_s
             if is_interrupted:  # the time that nobody was there is not the job's fault
                 until_s = max(until_s, self._clock() + self._timeout_s)
-            timeout_s = min(self._timeout_s, max(until_s - self._clock(), SHORTEST_ATTEMPT_S))
+            left_s = until_s - self._clock() - self._reserved_s(job, stand_in)
+            timeout_s = min(self._timeout_s, max(left_s, SHORTEST_ATTEMPT_S))
             deadline = Deadline.after(timeout_s, cancelled=attempt.cancelled)
-            resume = job.ticket if is_interrupted else None
+            resume = job.ticket if is_interrupted else after.get("ticket")
+            started_s = time.monotonic()
             try:
-                piece = self._studio.attempt(job.request.brief, deadline=deadline, report=attempt.report, resume=resume)
+                piece = self._studio.attempt(
+                    job.request.brief, deadline=deadline, report=attempt.report, resume=resume, stand_in=stand_in
+                )
+                return self._stored(job, piece, attempt.cancelled)
             except StudioError as error:
                 if attempt.cancelled.is_set():
                     return {"status": "cancelled"}
-                return self._after_failure(job, number, error, until_s)
+                took_s = time.monotonic() - started_s
+                return self._after_failure(job, number, error, until_s, after, resume=resume, took_s=took_s)
             except Exception as error:  # noqa: BLE001 - a job must end whatever the mistake is, and tell
                 _log.exception("unforeseen exception")
-                return self._after_failure(job, number, _unforeseen(error), until_s)
-            return self._stored(job, number, piece, attempt.cancelled, until_s)
+                took_s = time.monotonic() - started_s
+                return self._after_failure(
+                    job, number, _unforeseen(error), until_s, after, resume=resume, took_s=took_s
+                )
 
-    def _stored(self, job: Job, number: int, piece: Piece, cancelled: threading.Event, until_s: float) -> Outcome:
+    def _stored(self, job: Job, piece: Piece, cancelled: threading.Event) -> Outcome:
         content = piece.file.content
         digest = hashlib.sha256(content).hexdigest()
         ending = _ENDINGS.get(piece.file.format, piece.file.format)
@@ -254,38 +293,84 @@ class Pieces:
             duration_s=piece.file.duration_s,
             seed=piece.seed,
             remarks=piece.remarks,
+            engine=piece.engine if piece.fallback_reason else None,
+            fallback_reason=piece.fallback_reason,
         )
         patience = Deadline.after(self._deadline_s, cancelled=cancelled)
-        try:
-            self._insist(lambda: self._store.put(result.file, content, media_type=result.media_type), patience=patience)
-        except JobStoreUnavailable as error:
-            if cancelled.is_set():
-                return {"status": "cancelled"}
-            return self._after_failure(job, number, error, until_s)
+        self._insist(lambda: self._store.put(result.file, content, media_type=result.media_type), patience=patience)
+        piece.let_go()
         return {"status": "succeeded", "result": result.to_json()}
 
-    def _after_failure(self, job: Job, number: int, error: StudioError, until_s: float) -> Outcome:
-        """Return when to try again, or how the job ends."""
+    def _after_failure(
+        self,
+        job: Job,
+        number: int,
+        error: StudioError,
+        until_s: float,
+        after: Outcome,
+        *,
+        resume: str | None,
+        took_s: float,
+    ) -> Outcome:
+        """Return when to try again, or who takes over, or how the job ends."""
+        is_refused, stand_in = is_refusal(error), _stand_in(after)
+        successor = self._studio.successor(job.request.brief, stand_in, error)
         wait_s = max(WAITS_S[min(number, len(WAITS_S)) - 1], error.retry_after_s or 0.0)
         retry_at_s = self._clock() + wait_s
-        is_last = (
-            not error.repeat
-            or number >= job.max_attempts
-            or wait_s > MAX_WAIT_S
-            or retry_at_s + SHORTEST_ATTEMPT_S > until_s
+        is_again = (
+            # Whoever takes over does so once: the job has waited long enough.
+            stand_in is None
+            # What was refused is no attempt, and may be asked for as long as the job has time.
+            and (is_refused or (error.repeat and number < job.max_attempts))
+            # Nobody waits for an upstream that is known to be down if another one can do it.
+            and (successor is None or not self._studio.is_known_to_be_down(stand_in))
+            and wait_s <= MAX_WAIT_S
+            and retry_at_s + SHORTEST_ATTEMPT_S <= until_s - self._reserved_s(job, stand_in)
         )
+        maker = stand_in or self._studio.stand_in
         _log.warning(
-            "attempt failed",
+            "attempt refused" if is_refused else "attempt failed",
+            engine=maker.engine if maker else job.engine,
             error=error.code(),
             detail=error.detail,
             upstream_text=error.log_text,
-            next_attempt_in_s=None if is_last else wait_s,
-            exc_info=error,
+            elapsed_s=round(took_s, 3),
+            next_attempt_in_s=wait_s if is_again else None,
+            successor=None if is_again or successor is None else successor.engine,
+            exc_info=None if is_refused else error,
         )
-        if not is_last:
-            return {"status": "retry", "retry_at_s": retry_at_s, "until_s": until_s}
-        error.attempts = number
-        return failure(error, request_id=job.request_id, scrub=self._scrub)
+        again: Outcome = {"status": "retry", "retry_at_s": retry_at_s, "until_s": until_s}
+        if is_refused:
+            # Or else this attempt, when it is made, would be taken for one that a crash has interrupted.
+            self._insist(lambda: self._records.put_off(job.id, number, WAITING_FOR_ENGINE))
+            again["number"] = number
+            if resume is not None:
+                again["ticket"] = resume
+        if is_again:
+            return again
+        error.attempts = number - is_refused
+        end = self._end(job, error, after)
+        if successor is None:
+            return end
+        return {**end, **again, "retry_at_s": self._clock(), "engine": successor.engine, "reason": successor.reason}
+
+    def _end(self, job: Job, error: StudioError, after: Outcome) -> Outcome:
+        """Return how the job ends when nobody else can make its piece: with the first engine's error."""
+        if _stand_in(after) and can_be_stood_in_for(error):
+            return {
+                "status": "failed",
+                "error": after["error"],
+                "retryable": after["retryable"],
+                "message": after["message"],
+                "blamed": after["blamed"],
+            }
+        stand_in = _stand_in(after) or self._studio.stand_in
+        blamed = stand_in.engine if stand_in else job.engine
+        return {**failure(error, request_id=job.request_id, scrub=self._scrub), "blamed": blamed}
+
+    def _reserved_s(self, job: Job, stand_in: StandIn | None) -> float:
+        """Return how many seconds of the job's time are left to whoever may have to take over."""
+        return reserve_s(self._deadline_s) if self._studio.successor(job.request.brief, stand_in) else 0.0
 
     # ------------------------------------------------------------------ waiting
 
@@ -409,6 +494,20 @@ def _never_failing() -> Iterator[None]:
         raise Interrupted from error
 
 
+def _stand_in(after: Outcome) -> StandIn | None:
+    """Return who takes over, as the attempt before has left it."""
+    return StandIn(after["engine"], after["reason"]) if "engine" in after else None
+
+
+def _message(number: int, max_attempts: int, after: Outcome) -> str:
+    """Return what the job says when attempt `number` begins."""
+    if "engine" in after:
+        return taking_over(after["engine"])
+    if "number" in after:
+        return WAITING_FOR_ENGINE
+    return COMPOSING if number == 1 else retrying(number, max_attempts)
+
+
 def failure(error: StudioError, *, request_id: str, scrub: Callable[[str], str]) -> Outcome:
     """Return the end of a job that has failed for good."""
     return {
@@ -479,5 +578,11 @@ def quieten() -> None:
     """Have DBOS write its warnings to the service's log: it has a handler of its own unless it finds one."""
     logger = logging.getLogger("dbos")
     logger.setLevel(logging.WARNING)
+    logger.addFilter(_is_no_cancellation)  # the same one again changes nothing
     if not logger.handlers:
         logger.addHandler(logging.NullHandler())
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """Tell whether the line is about anything but a job that was taken back just when DBOS was to begin it."""
+    return not (record.exc_info and isinstance(record.exc_info[1], DBOSAwaitedWorkflowCancelledError))

@@ -38,9 +38,16 @@ _REMARKS: Final = (
     "strings (RFC 9651), in which a `%` and two hexadecimal digits stand for a byte of UTF-8. "
     '`%"Nobody here plays %22kazoo%22."`'
 )
+_FALLBACK_REASON: Final = (
+    "Why `Studio-Engine` is not the engine that this service is configured for, when it is not: the code of that "
+    "engine's error, such as `upstream-timeout`."
+)
 HEADERS: Final = {
     name: {"description": text, "required": True, "schema": {"type": "string"}} for name, text in _HEADERS.items()
-} | {"Studio-Remarks": {"description": _REMARKS, "schema": {"type": "string"}}}
+} | {
+    "Studio-Remarks": {"description": _REMARKS, "schema": {"type": "string"}},
+    "Studio-Fallback-Reason": {"description": _FALLBACK_REASON, "schema": {"type": "string"}},
+}
 """What stands above each piece, for the OpenAPI description."""
 
 
@@ -48,6 +55,7 @@ def of_piece(piece: Piece, *, username: str | None, prompt: str) -> Response:
     """Return the piece that was made while its caller waited."""
     file = piece.file
     response = Response(file.content, mimetype=file.media_type)
+    response.call_on_close(piece.let_go)
     response.headers.update(
         _headers(
             name=_name(username, prompt, file.format),
@@ -57,6 +65,7 @@ def of_piece(piece: Piece, *, username: str | None, prompt: str) -> Response:
             duration_s=file.duration_s,
             sha256=hashlib.sha256(file.content).digest(),
             remarks=piece.remarks,
+            fallback_reason=piece.fallback_reason,
         )
     )
     response.headers["Server-Timing"] = (
@@ -71,12 +80,13 @@ def of_job(job: Job, result: Result, content: Iterable[bytes]) -> Response:
     response.headers.update(
         _headers(
             name=_name(job.request.username, job.request.brief.prompt, job.request.brief.format),
-            engine=job.engine,
+            engine=result.engine or job.engine,
             seed=result.seed,
             attempts=job.attempt,
             duration_s=result.duration_s,
             sha256=bytes.fromhex(result.sha256),
             remarks=result.remarks,
+            fallback_reason=result.fallback_reason,
         )
     )
     if job.started_at_s is not None and job.finished_at_s is not None:
@@ -125,6 +135,7 @@ def _headers(
     duration_s: float,
     sha256: bytes,
     remarks: Sequence[str],
+    fallback_reason: str | None,
 ) -> dict[str, str]:
     headers = {
         "Content-Disposition": content_disposition(name),
@@ -136,4 +147,6 @@ def _headers(
     }
     if told := display_strings(remarks):
         headers["Studio-Remarks"] = told
+    if fallback_reason:
+        headers["Studio-Fallback-Reason"] = fallback_reason
     return headers

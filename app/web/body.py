@@ -23,49 +23,80 @@ Model = TypeVar("Model", bound=BaseModel)
 View = Callable[..., ResponseReturnValue]
 
 MAX_BODY_BYTES: Final = 64 * 1024
+"""Largest body of a route that asks for no other bound."""
+
+LARGEST_BODY_BYTES: Final = MAX_BODY_BYTES
+"""Largest bound of any route: so much the server collects before it knows the route. It is the maximum of them all."""
+
+MAX_FIELDS: Final = 500
+"""Fields of one object in a body: the largest that is meant to come is a program's configuration."""
 
 _LONGEST_NAME: Final = 64
 """Characters of an unknown field's name that are repeated to its sender."""
 
+_MOST_ERRORS: Final = 20
+"""Fields that an answer complains about: it must not be much larger than what it answers."""
 
-def with_json_body(view: View) -> View:
-    """Give the view its argument `body`, of the model that the view's signature names."""
-    model = get_type_hints(view)["body"]
-
-    @wraps(view)
-    def view_with_body(**path: object) -> ResponseReturnValue:
-        return view(body=read_json(model), **path)
-
-    # flask-openapi3 documents the annotated body and, told so, leaves the validation to us.
-    view_with_body.__delay_validate_request__ = True  # type: ignore[attr-defined]
-    return view_with_body
+_MOST_DIGITS: Final = 1_000
+"""Digits of a whole number; the largest finite number in floating point has 309."""
 
 
-def read_json(model: type[Model]) -> Model:
+def with_json_body(*, limit_bytes: int = MAX_BODY_BYTES) -> Callable[[View], View]:
+    """Give a view its argument `body`, of the model that the view's signature names.
+
+    Args:
+        limit_bytes: Largest body of this route, at most `LARGEST_BODY_BYTES`.
+
+    Raises:
+        ValueError: the server would not collect that much.
+    """
+    if limit_bytes > LARGEST_BODY_BYTES:
+        raise ValueError(f"the server collects {LARGEST_BODY_BYTES} bytes; LARGEST_BODY_BYTES must be {limit_bytes}")
+
+    def decorate(view: View) -> View:
+        model = get_type_hints(view)["body"]
+
+        @wraps(view)
+        def view_with_body(**path: object) -> ResponseReturnValue:
+            return view(body=read_json(model, limit_bytes=limit_bytes), **path)
+
+        # flask-openapi3 documents the annotated body and, told so, leaves the validation to us.
+        view_with_body.__delay_validate_request__ = True  # type: ignore[attr-defined]
+        return view_with_body
+
+    return decorate
+
+
+def read_json(model: type[Model], *, limit_bytes: int) -> Model:
     """Return the request's body as a model.
 
     Raises:
         UnsupportedMediaType: it is not declared as JSON, or compressed.
-        PayloadTooLarge: it is larger than a request may be.
+        PayloadTooLarge: it is larger than `limit_bytes`.
         InvalidRequest: it cannot be used; names each field that is to blame.
     """
     if not request.is_json:
         raise UnsupportedMediaType
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("The body must not be compressed.")
+    # One byte more than is allowed: a body that comes in chunks, and does not say how long it is, would silently be
+    # cut at the limit. The extra byte tells that there was more.
+    request.max_content_length = limit_bytes + 1
+    too_large = PayloadTooLarge(f"At most {limit_bytes:,} bytes are read here.")
     try:
         content = request.get_data(cache=False)
     except RequestEntityTooLarge:
-        raise PayloadTooLarge from None
+        raise too_large from None
     except Exception:  # noqa: BLE001 - each server has its own exceptions for a body that breaks off
         raise _unusable("could not be read to its end") from None
-    if len(content) > MAX_BODY_BYTES:
-        raise PayloadTooLarge
+    if len(content) > limit_bytes:
+        raise too_large
     fields = _parse(content)
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        raise InvalidRequest("The request has fields that cannot be used.", fields=field_errors(error)) from None
+        fields_to_blame = field_errors(error)[:_MOST_ERRORS]
+        raise InvalidRequest("The request has fields that cannot be used.", fields=fields_to_blame) from None
 
 
 def _parse(content: bytes) -> dict[str, object]:
@@ -77,7 +108,7 @@ def _parse(content: bytes) -> dict[str, object]:
     if not text.strip():
         raise _unusable("must not be empty")
     try:
-        fields = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
+        fields = json.loads(text, parse_constant=_refuse_constant, parse_int=_whole_number, object_pairs_hook=_object)
     except RecursionError:
         raise _unusable("is nested too deeply") from None
     except ValueError:
@@ -91,13 +122,22 @@ def _refuse_constant(name: str) -> NoReturn:
     raise _unusable(f"must be valid JSON, which has no {name}")
 
 
+def _whole_number(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise _unusable(f"must hold no number of more than {_MOST_DIGITS} digits")
+    return int(digits)
+
+
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Return the object; a name that comes twice is refused, because readers disagree about which one counts."""
-    fields = {_shown(name): value for name, value in pairs}
-    if len(fields) < len(pairs):
-        names = [_shown(name) for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidRequest("The request gives a field twice.", fields=(FieldError(twice, "must be given only once"),))
+    if len(pairs) > MAX_FIELDS:
+        raise _unusable(f"must hold no object of more than {MAX_FIELDS} fields")
+    fields: dict[str, object] = {}
+    for name, value in ((_shown(name), value) for name, value in pairs):
+        if name in fields:
+            once = FieldError(name, "must be given only once")
+            raise InvalidRequest("The request gives a field twice.", fields=(once,))
+        fields[name] = value
     return fields
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from functools import cache
 from typing import Final
 
 from flask import Response, request
@@ -10,6 +11,7 @@ from flask_openapi3 import APIBlueprint, Tag
 
 from app.engines import Entry
 from app.errors import Unauthorized
+from app.settings import Settings
 from app.web import problems
 from app.web.schemas import EngineDescription, Engines, InstrumentDescription
 
@@ -23,20 +25,24 @@ _RESPONSES: Final[problems.Responses] = {
 }
 
 
-def blueprint(engines: Mapping[str, Entry], *, configured: Collection[str], in_use: str) -> APIBlueprint:
+def blueprint(engines: Mapping[str, Entry], settings: Settings, *, in_use: str) -> APIBlueprint:
     """Return the route.
 
     Args:
         engines: The table of all engines.
-        configured: Names of those whose settings are complete.
+        settings: Tell which of them are configured.
         in_use: Name of the one that makes this service's music.
     """
-    described = Engines(
-        engines=[
-            _described(name, entry, is_configured=name in configured, is_in_use=name == in_use)
-            for name, entry in engines.items()
-        ]
-    ).model_dump_json()
+
+    @cache
+    def described() -> str:
+        """Return the answer; for the first one who asks, all engines are imported."""
+        return Engines(
+            engines=[
+                _described(name, entry, is_configured=entry.build(settings) is not None, is_in_use=name == in_use)
+                for name, entry in engines.items()
+            ]
+        ).model_dump_json()
 
     api = APIBlueprint("engines", __name__, abp_tags=[Tag(name="Engines", description="What can be asked for.")])
 
@@ -46,8 +52,9 @@ def blueprint(engines: Mapping[str, Entry], *, configured: Collection[str], in_u
 
         It is the same until the service is deployed anew; an `ETag` makes asking again cheap.
         """
-        response = Response(described, mimetype="application/json")
+        response = Response(described(), mimetype="application/json")
         response.cache_control.max_age = _MAX_AGE_S
+        response.cache_control.private = True  # a cache for many would show it to who has no key
         response.add_etag()
         response.make_conditional(request)
         return response

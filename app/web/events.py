@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -21,6 +22,16 @@ from app.retry import Clock, Deadline
 _log = structlog.get_logger(__name__)
 
 MEDIA_TYPE: Final = "text/event-stream"
+
+SHARE: Final = 2
+"""One caller has at most one in this many of the streams, so that nobody takes those of all others. It is no less than
+half because one key may be that of a whole site."""
+
+SMALLEST_SHARE: Final = 4
+"""Streams that one caller may have however few there are."""
+
+RETRY_AFTER_S: Final = 5.0
+"""What `Retry-After` says when there is no place."""
 
 
 class Changing(Protocol):
@@ -54,28 +65,58 @@ class Streams:
     def __init__(self, *, limit: int, pace: Pace | None = None, clock: Clock = time.monotonic) -> None:
         self._pace = pace or Pace()
         self._clock = clock
-        self._places = threading.BoundedSemaphore(limit)
+        self._lock = threading.Lock()
+        self._open: Counter[str] = Counter()
+        self._limit = limit
+        self._share = min(limit, max(limit // SHARE, SMALLEST_SHARE))
         self._stopping = threading.Event()
 
-    def enter(self) -> None:
+    @property
+    def open(self) -> int:
+        """Streams that are open."""
+        with self._lock:
+            return self._open.total()
+
+    @property
+    def limit(self) -> int:
+        """Streams that may be open."""
+        return self._limit
+
+    def enter(self, who: str) -> None:
         """Take a place; whoever does so calls `leave` once.
 
-        Raises:
-            Overloaded: all places are taken.
-        """
-        if not self._places.acquire(blocking=False):
-            raise Overloaded("Too many event streams are open; ask for the job's status instead.", retry_after_s=5.0)
+        Args:
+            who: The caller, as `callers.who` tells one from another.
 
-    def leave(self) -> None:
-        """Give the place back."""
-        self._places.release()
+        Raises:
+            Overloaded: all places are taken, or all that one caller may have.
+        """
+        with self._lock:
+            if self._open.total() >= self._limit:
+                raise Overloaded(
+                    "Too many event streams are open; ask for the job's status instead.", retry_after_s=RETRY_AFTER_S
+                )
+            if self._open[who] >= self._share:
+                raise Overloaded(
+                    f"You have {self._share} event streams open, which is the share of one caller; "
+                    "close one, or ask for the job's status instead.",
+                    retry_after_s=RETRY_AFTER_S,
+                )
+            self._open[who] += 1
+
+    def leave(self, who: str) -> None:
+        """Give the caller's place back."""
+        with self._lock:
+            self._open[who] -= 1
+            if not self._open[who]:
+                del self._open[who]  # callers come and go for as long as the process lives
 
     def stop(self) -> None:
         """End all streams, now and later: the process is about to go, and readers find another one."""
         self._stopping.set()
 
     def events(self, jobs: Changing, job: Job, *, after: int, describe: Callable[[Job], str]) -> Iterator[str]:
-        """Yield the changes of the job with a number above `after`, each as an event, until it is over.
+        """Return the changes of the job with a number above `after`, each as an event, until it is over.
 
         Args:
             jobs: Where to look for changes.
@@ -83,6 +124,19 @@ class Streams:
             after: Number of the last change that the reader knows, 0 for none.
             describe: Turns a job into one line of JSON.
         """
+        # The request is over for Flask, its context variables with it, before the first event is asked for.
+        log = _log.bind(**structlog.contextvars.get_contextvars())
+        return self._events(jobs, job, after, describe, log)
+
+    def _events(
+        self,
+        jobs: Changing,
+        job: Job,
+        after: int,
+        describe: Callable[[Job], str],
+        log: structlog.stdlib.BoundLogger,
+    ) -> Iterator[str]:
+        is_away = False
         until, heard = Deadline.after(self._pace.lifetime_s, clock=self._clock), self._clock()
         yield f"retry: {self._pace.retry_s * 1000:.0f}\n\n"
         while not until.expired and not self._stopping.is_set():
@@ -92,9 +146,12 @@ class Streams:
                 changes = jobs.changes(job.id, after)
                 if changes or is_due:  # without changes, this notices that the job was deleted
                     job = jobs.get(job.id)
+                is_away = False
             except JobStoreUnavailable:
                 # A look that fails says nothing about the job; and a browser that is sent away now does not return.
-                _log.warning("changes cannot be read", job=job.id)
+                if not is_away:  # said once, and not at each look until it is back
+                    log.warning("changes cannot be read", job=job.id)
+                is_away = True
                 changes = ()  # told later, with the job as it is by then
             except (NotFound, Gone):
                 yield _end("gone")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from flask import Response, g, request
-from flask_openapi3 import APIBlueprint, Tag
+from flask_openapi3 import APIBlueprint, OpenAPI, Tag
 
 from app.audio import MEDIA_TYPES
 from app.engines.engine import DOCUMENT_MEDIA_TYPES, Format
@@ -130,7 +130,7 @@ def blueprint(studio: Studio, jobs: web_jobs.OpenJobs) -> APIBlueprint:
         responses=_RESPONSES,
         openapi_extensions={"parameters": [idempotency.PARAMETER, _PREFER]},
     )
-    @with_json_body
+    @with_json_body()
     def generate(body: GenerateRequest) -> Response:
         """Waits for the piece and answers with the audio itself, or with the document that `format` names.
 
@@ -156,6 +156,12 @@ def blueprint(studio: Studio, jobs: web_jobs.OpenJobs) -> APIBlueprint:
         return idempotency.mark(response, replayed=submission.replayed)
 
     return api
+
+
+def describe(app: OpenAPI, formats: Collection[Format]) -> None:
+    """Have the description offer no other formats than these, which the service can give."""
+    asked = app.api_doc["components"]["schemas"][GenerateRequest.__name__]["properties"]["format"]
+    asked["anyOf"][0]["enum"] = list(formats)
 
 
 def _accepted_format(formats: Collection[Format]) -> Format:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from contextlib import suppress
 from typing import Final
 
 import structlog
 from flask import Flask, Response, g, request
 
 from app.retry import Deadline
-from app.web.body import MAX_BODY_BYTES
+from app.web.body import LARGEST_BODY_BYTES
 
 _log = structlog.get_logger(__name__)
 
@@ -20,32 +19,20 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LONGEST_PATH: Final = 200
 """Characters of a path that are logged."""
 
-_HEARD_OUT_BYTES: Final = 8 * 2**20
-_HEARD_OUT_S: Final = 2.0
-_PIECE_BYTES: Final = 64 * 1024
-
-_HEADERS: Final = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
-_NOTHING_ALLOWED: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-
 
 def protect(app: Flask, *, deadline_s: float) -> None:
-    """Give each request an id, a deadline and a largest body, and each answer its headers and a log line.
+    """Give each request an id, a deadline and a largest body, and each answer its id and a log line.
 
     Args:
-        deadline_s: Seconds from a request's arrival to the answer.
+        deadline_s: Seconds from a request's arrival to the answer, those included that it waits for a thread.
     """
-    # One byte more than is allowed: a body that comes in chunks, and does not say how long it is,
-    # would silently be cut at the limit. The extra byte tells `read_json` that there was more.
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
+    # Each route has a bound of its own, see `body`; this is for whatever might read without one.
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES
 
     @app.before_request
     def arrive() -> None:
-        g.arrived_s = time.monotonic()
-        g.deadline = Deadline.after(deadline_s)
+        g.arrived_s = _arrived_s()
+        g.deadline = Deadline(g.arrived_s + deadline_s)
         asked = request.headers.get("X-Request-ID", "")
         g.request_id = asked if _REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
         structlog.contextvars.clear_contextvars()
@@ -53,13 +40,7 @@ def protect(app: Flask, *, deadline_s: float) -> None:
 
     @app.after_request
     def leave(response: Response) -> Response:
-        if response.status_code >= 400:
-            _hear_out()
         response.headers["X-Request-ID"] = g.request_id
-        for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
-        if response.mimetype == "text/html":
-            response.headers.setdefault("Content-Security-Policy", _NOTHING_ALLOWED)
         _log.info(
             "request",
             method=request.method,
@@ -76,15 +57,8 @@ def protect(app: Flask, *, deadline_s: float) -> None:
         structlog.contextvars.clear_contextvars()
 
 
-def _hear_out() -> None:
-    """Read what a refused caller is still sending, within limits.
-
-    Who is in the middle of sending a large body would otherwise get a reset connection instead of
-    the answer that says why. gunicorn does the same, but for 64 KiB only.
-    """
-    if not request.environ.get("wsgi.input_terminated"):
-        return  # this server does not say where the body ends, and reading on might never return
-    stream, left_bytes, until = request.environ["wsgi.input"], _HEARD_OUT_BYTES, Deadline.after(_HEARD_OUT_S)
-    with suppress(Exception):  # the connection is gone, or the body was broken: there is nobody to hear out
-        while left_bytes > 0 and not until.expired and (heard := stream.read(_PIECE_BYTES)):
-            left_bytes -= len(heard)
+def _arrived_s() -> float:
+    """Return when the request was complete, in monotonic time: `app.serving` notes it, other servers do not."""
+    connection = request.environ.get("gunicorn.socket")
+    arrived_s: float | None = getattr(connection, "arrived_s", None)
+    return time.monotonic() if arrived_s is None else arrived_s

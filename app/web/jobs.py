@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -43,8 +44,8 @@ from app.logs import Scrubber
 from app.studio import Studio
 from app.web import audio, events, idempotency, problems
 from app.web.body import with_json_body
-from app.web.callers import NOBODY
-from app.web.schemas import GenerateRequest, JobLinks, JobList, JobResponse, Label, Problem
+from app.web.callers import NOBODY, who
+from app.web.schemas import Asked, GenerateRequest, JobLinks, JobList, JobResponse, Label, Problem
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 _CHANGE_NUMBER: Final = re.compile(r"\d{1,15}", re.ASCII)
@@ -103,12 +104,23 @@ def _header(description: str, **schema: object) -> dict[str, object]:
     return {"description": description, "schema": {"type": "string", **schema}}
 
 
+def _link(operation: str, description: str) -> dict[str, object]:
+    return {"operationId": operation, "parameters": {"id": "$response.body#/id"}, "description": description}
+
+
+_JOB_LINKS: Final = {
+    "status": _link("job_status", "How the job stands."),
+    "events": _link("job_events", "Its changes as they happen."),
+    "audio": _link("job_audio", "What it made, once it has succeeded."),
+    "delete": _link("delete_job", "Cancels it; deletes it with its audio when it is over."),
+}
 _JOB_CONTENT: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/JobResponse"}}}
 _RETRY_AFTER: Final = {"Retry-After": _header("Seconds until asking again is sensible, while the job is not over.")}
 ACCEPTED: Final[dict[str, Any]] = {
     "description": "The job was taken on; it survives restarts of this service.",
     "content": _JOB_CONTENT,
     "headers": {"Location": _header("Where to ask how it stands.")} | _RETRY_AFTER | idempotency.REPLAYED_HEADER,
+    "links": _JOB_LINKS,
 }
 SUBMIT_ERRORS: Final = (
     InvalidRequest,
@@ -122,6 +134,16 @@ SUBMIT_ERRORS: Final = (
     JobStoreUnavailable,
 )
 _JOB_ERRORS: Final = (Unauthorized, NotFound, Gone, JobStoreUnavailable)
+
+_STATUS_RESPONSES: Final[problems.Responses] = {
+    "200": {
+        "description": "The job.",
+        "content": _JOB_CONTENT,
+        "headers": _RETRY_AFTER,
+        "links": {name: link for name, link in _JOB_LINKS.items() if name != "status"},
+    },
+    **problems.responses(*_JOB_ERRORS),
+}
 
 _AUDIO_HEADERS: Final = {
     **audio.HEADERS,
@@ -147,21 +169,33 @@ _AUDIO_RESPONSES: Final[problems.Responses] = {
     **problems.responses(*_JOB_ERRORS, JobNotFinished, NoResult, Cancelled, RangeNotSatisfiable, ResultLost),
 }
 
+# One of the stream's events: until version 3.2, OpenAPI has no other place to describe it.
+_EVENT: Final = {
+    "type": "object",
+    "properties": {
+        "event": {"enum": ["status", "end"], "type": "string"},
+        "id": {"type": "string", "pattern": "^[0-9]+$", "description": "Number of the change."},
+        "data": {"type": "string", "description": "JSON: the job (`JobResponse`); at the end `status` alone."},
+        "retry": {"type": "integer", "description": "Milliseconds to wait before coming back."},
+    },
+    "required": ["event", "data"],
+}
 _EVENTS_RESPONSES: Final[problems.Responses] = {
     "200": {
         "description": "One event `status` for each change, with the job as it was then in `data` and the number of "
         "the change as `id`; comments in between while nothing happens; after the last change an event `end`. A "
         "stream that ends without one is to be continued with `Last-Event-ID`.",
-        "content": {events.MEDIA_TYPE: {"schema": {"type": "string"}}},
+        "content": {events.MEDIA_TYPE: {"schema": _EVENT}},
     },
     "204": {"description": "The job is over and you have read all of its events: do not come back."},
-    **problems.responses(*_JOB_ERRORS, Overloaded),
+    **problems.responses(InvalidRequest, *_JOB_ERRORS, Overloaded),
 }
 _DELETE_RESPONSES: Final[problems.Responses] = {
     "202": {
         "description": "The job is being cancelled, at the engine's upstream too.",
         "content": _JOB_CONTENT,
         "headers": _RETRY_AFTER,
+        "links": {"status": _JOB_LINKS["status"]},
     },
     "204": {"description": "It was cancelled before it began, or it was over and is deleted with its audio."},
     **problems.responses(*_JOB_ERRORS),
@@ -188,11 +222,12 @@ def blueprint(jobs: OpenJobs, studio: Studio, streams: events.Streams) -> APIBlu
 def _add_routes_of_all(api: APIBlueprint, jobs: OpenJobs, studio: Studio) -> None:
     @api.post(
         "/api/jobs",
+        operation_id="submit_job",
         summary="Have a clip generated",
         responses={"202": ACCEPTED, **problems.responses(*SUBMIT_ERRORS)},
         openapi_extensions={"parameters": [idempotency.PARAMETER]},
     )
-    @with_json_body
+    @with_json_body()
     def submit_job(body: GenerateRequest) -> Response:
         """Takes the same body as `POST /studio-generate` and answers at once, with a job.
 
@@ -203,6 +238,7 @@ def _add_routes_of_all(api: APIBlueprint, jobs: OpenJobs, studio: Studio) -> Non
 
     @api.get(
         "/api/jobs",
+        operation_id="list_jobs",
         summary="Your jobs",
         responses={
             "200": JobList,
@@ -229,8 +265,9 @@ def _add_routes_of_all(api: APIBlueprint, jobs: OpenJobs, studio: Studio) -> Non
 def _add_routes_of_one(api: APIBlueprint, jobs: OpenJobs, streams: events.Streams) -> None:
     @api.get(
         "/api/status/<id>",
+        operation_id="job_status",
         summary="How does a job stand?",
-        responses={"200": JobResponse, **problems.responses(*_JOB_ERRORS)},
+        responses=_STATUS_RESPONSES,
     )
     def job_status(path: JobPath) -> Response:
         """Answers with the job, also long after it is over; `Retry-After` and `poll_after_ms` say when to ask again.
@@ -239,7 +276,12 @@ def _add_routes_of_one(api: APIBlueprint, jobs: OpenJobs, streams: events.Stream
         """
         return answer(_find(jobs, path.id))
 
-    @api.get("/api/jobs/<id>/events", summary="The changes of a job, as they happen", responses=_EVENTS_RESPONSES)
+    @api.get(
+        "/api/jobs/<id>/events",
+        operation_id="job_events",
+        summary="The changes of a job, as they happen",
+        responses=_EVENTS_RESPONSES,
+    )
     def job_events(path: JobPath, query: EventsQuery, header: EventsHeader) -> Response:
         """Streams Server-Sent Events (`text/event-stream`), those that have already been as well."""
         job = _find(jobs, path.id)
@@ -248,19 +290,22 @@ def _add_routes_of_one(api: APIBlueprint, jobs: OpenJobs, streams: events.Stream
             return Response(status=204)
         if request.method == "HEAD":
             return Response(content_type=events.MEDIA_TYPE)
-        streams.enter()
+        caller = who()
+        streams.enter(caller)
         response = Response(streams.events(jobs(), job, after=after, describe=_line), content_type=events.MEDIA_TYPE)
-        response.call_on_close(streams.leave)
+        response.call_on_close(partial(streams.leave, caller))
         response.headers["X-Accel-Buffering"] = "no"  # nginx would hold events back until it has a few KiB
         return response
 
-    @api.get("/api/jobs/<id>/audio", summary="The audio of a job", responses=_AUDIO_RESPONSES)
+    @api.get("/api/jobs/<id>/audio", operation_id="job_audio", summary="The audio of a job", responses=_AUDIO_RESPONSES)
     def job_audio(path: JobPath, header: AudioHeader) -> Response:
         """Answers with the audio of a job that has succeeded, whole or in part; `HEAD` tells its size."""
         job = _find(jobs, path.id)
         return _audio(jobs(), job, result_of(job), header)
 
-    @api.delete("/api/jobs/<id>", summary="Cancel or delete a job", responses=_DELETE_RESPONSES)
+    @api.delete(
+        "/api/jobs/<id>", operation_id="delete_job", summary="Cancel or delete a job", responses=_DELETE_RESPONSES
+    )
     def delete_job(path: JobPath) -> Response:
         """Cancels a job that waits or runs; deletes one that is over, with its audio."""
         job = jobs().cancel_or_delete(_find(jobs, path.id).id)
@@ -350,6 +395,7 @@ def described(job: Job) -> JobResponse:
         retryable=job.retryable,
         poll_after_ms=None if job.is_final else round(poll_after_s(job) * 1000),
         engine=job.engine,
+        fallback_reason=job.result.fallback_reason if job.result else None,
         request=_asked(job.request),
         created_at=_timestamp(job.created_at_s),
         started_at=None if job.started_at_s is None else _timestamp(job.started_at_s),
@@ -364,15 +410,14 @@ def described(job: Job) -> JobResponse:
     )
 
 
-def _asked(request: JobRequest) -> GenerateRequest:
+def _asked(request: JobRequest) -> Asked:
     brief = request.brief
-    # Not validated: what was once taken on is shown, even if today it would be refused.
-    return GenerateRequest.model_construct(
+    return Asked(
         prompt=brief.prompt,
         duration=brief.duration_s,
         mood=brief.mood,
         tempo=brief.tempo_bpm,
-        instruments=brief.instruments,
+        instruments=list(brief.instruments),
         username=request.username,
         seed=brief.seed,
         format=brief.format,

@@ -33,7 +33,18 @@ MAX_INSTRUMENTS_LENGTH: Final = 200
 
 # ---------------------------------------------------------------------- values of fields
 
-_LINE_BREAKS: Final = re.compile("\r\n|[\r\n\t\u2028\u2029]")
+# For the description: texts without control characters, but for the line breaks and tabs that become spaces.
+_CONTROLS: Final = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f"
+_TEXT_PATTERN: Final = f"^[^{_CONTROLS}]*$"
+_PROMPT_PATTERN: Final = rf"^[^{_CONTROLS}]*[^\s{_CONTROLS}][^{_CONTROLS}]*$"
+_NAMES_PATTERN: Final = f"^[^,{_CONTROLS}]*(,[^,{_CONTROLS}]*){{0,{MAX_INSTRUMENTS - 1}}}$"
+
+# For the description too: 5 to 30, and whole numbers from 40 to 220, as forms spell them.
+_DURATION_PATTERN: Final = r"^(([5-9]|[12][0-9])(\.[0-9]{1,20})?|30(\.0{1,20})?)$"
+_TEMPO_PATTERN: Final = r"^([4-9][0-9]|1[0-9]{2}|2[01][0-9]|220)$"
+
+# A byte order mark is nothing to see either: texts pasted from some editors begin with one.
+_LINE_BREAKS: Final = re.compile("\r\n|[\r\n\t\u2028\u2029\ufeff]")
 _NUMBER: Final = re.compile(r"[+-]?(\d{1,20}(\.\d{0,20})?|\.\d{1,20})([eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -67,16 +78,18 @@ def _instruments(value: object) -> tuple[str, ...]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list):
         raise PydanticCustomError("instruments_type", "must be a string or a list of strings")
-    names = []
-    for text in map(_one_line, texts):
+    names: list[str] = []
+    for text in texts:
         if not isinstance(text, str):
             raise PydanticCustomError("instruments_type", "must be a string or a list of strings")
-        names += [name.strip() for name in text.split(",") if name.strip()]
+        names += text.split(",")
+    # Blanks count too, in names and in characters: else there is no describing what is accepted.
     if len(names) > MAX_INSTRUMENTS:
         raise PydanticCustomError("instruments_many", f"must name at most {MAX_INSTRUMENTS} instruments")
     if len(",".join(names)) > MAX_INSTRUMENTS_LENGTH:
         raise PydanticCustomError("instruments_long", f"must be at most {MAX_INSTRUMENTS_LENGTH} characters in all")
-    return tuple(names)
+    plain = (str(_one_line(name)) for name in names)
+    return tuple(name for name in plain if name)
 
 
 _Instruments = Annotated[
@@ -85,14 +98,24 @@ _Instruments = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "string", "maxLength": MAX_INSTRUMENTS_LENGTH},
-                {"type": "array", "items": {"type": "string"}, "maxItems": MAX_INSTRUMENTS},
+                {"type": "string", "maxLength": MAX_INSTRUMENTS_LENGTH, "pattern": _NAMES_PATTERN},
+                {
+                    "type": "array",
+                    "items": {"type": "string", "maxLength": MAX_INSTRUMENTS_LENGTH, "pattern": _TEXT_PATTERN},
+                    "maxItems": MAX_INSTRUMENTS,
+                },
+                {"type": "null"},
             ]
         }
     ),
 ]
 
-Label = Annotated[str, StringConstraints(max_length=64), BeforeValidator(_one_line)]
+Label = Annotated[
+    str,
+    StringConstraints(max_length=64),
+    BeforeValidator(_one_line),
+    Field(json_schema_extra={"pattern": _TEXT_PATTERN}),
+]
 """What `username` may be."""
 
 # ---------------------------------------------------------------------- requests
@@ -110,22 +133,57 @@ class GenerateRequest(BaseModel):
         json_schema_extra={"example": {"prompt": "lo-fi hip hop, rain on the window", "duration": 10}},
     )
 
-    prompt: Annotated[str, StringConstraints(min_length=1, max_length=1_000), BeforeValidator(_one_line)] = Field(
+    prompt: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=1_000),
+        BeforeValidator(_one_line),
+        Field(json_schema_extra={"pattern": _PROMPT_PATTERN}),
+    ] = Field(
         description="What the music should be. Trimmed; line breaks and tabs become spaces, other control "
         "characters are refused.",
     )
-    duration: Annotated[float, BeforeValidator(_number)] = Field(
+    duration: Annotated[
+        float,
+        Field(ge=MIN_CLIP_S, le=MAX_CLIP_S),
+        BeforeValidator(_number),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "number", "minimum": MIN_CLIP_S, "maximum": MAX_CLIP_S},
+                    {"type": "string", "pattern": _DURATION_PATTERN},
+                    {"type": "null"},
+                ]
+            }
+        ),
+    ] = Field(
         10.0,
-        ge=MIN_CLIP_S,
-        le=MAX_CLIP_S,
         description="Length in seconds. A numeric string, as forms send it, is accepted too.",
     )
-    mood: Annotated[str, StringConstraints(max_length=60), BeforeValidator(_one_line)] | None = Field(
-        None, description="Free text, e.g. `calm`."
-    )
-    tempo: Annotated[int, Field(ge=40, le=220), BeforeValidator(_whole_number_or_text)] | None = Field(
-        None, description="Beats per minute. A numeric string is accepted too."
-    )
+    mood: (
+        Annotated[
+            str,
+            StringConstraints(max_length=60),
+            BeforeValidator(_one_line),
+            Field(json_schema_extra={"pattern": _TEXT_PATTERN}),
+        ]
+        | None
+    ) = Field(None, description="Free text, e.g. `calm`.")
+    tempo: (
+        Annotated[
+            int,
+            Field(ge=40, le=220),
+            BeforeValidator(_whole_number_or_text),
+            WithJsonSchema(
+                {
+                    "anyOf": [
+                        {"type": "integer", "minimum": 40, "maximum": 220},
+                        {"type": "string", "pattern": _TEMPO_PATTERN},
+                    ]
+                }
+            ),
+        ]
+        | None
+    ) = Field(None, description="Beats per minute. A numeric string is accepted too.")
     instruments: _Instruments = Field(
         (),
         description=f'Names: `"piano, strings"` and `["piano", "strings"]` mean the same. At most {MAX_INSTRUMENTS} '
@@ -145,7 +203,10 @@ class GenerateRequest(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _null_is_absent(cls, fields: object) -> object:
-        return {name: each for name, each in fields.items() if each is not None} if isinstance(fields, dict) else fields
+        if not isinstance(fields, dict):
+            return fields
+        known = cls.model_fields
+        return {name: each for name, each in fields.items() if each is not None or name not in known}
 
 
 _SENTENCES: Final[Mapping[str, str]] = {
@@ -195,7 +256,9 @@ class Readiness(BaseModel):
     """The service can do its job."""
 
     status: str = Field(examples=["ok"])
-    checks: dict[str, str] = Field(description="`ok` for each check, by name.")
+    checks: dict[str, str] = Field(
+        description="`ok` for each check, by name; `ok: …` where there is something to know all the same."
+    )
 
 
 class InstrumentDescription(BaseModel):
@@ -259,6 +322,19 @@ class Problem(BaseModel):
 _Time = Annotated[str, Field(json_schema_extra={"format": "date-time", "example": "2026-01-31T12:00:00.000Z"})]
 
 
+class Asked(BaseModel):
+    """What a job was asked for, in plain values whatever form they came in."""
+
+    prompt: str
+    duration: float = Field(description="Seconds.")
+    mood: str | None
+    tempo: int | None = Field(description="Beats per minute.")
+    instruments: list[str]
+    username: str | None
+    seed: int = Field(description="Drawn by the service when none was given.")
+    format: Format
+
+
 class JobLinks(BaseModel):
     """Where a job can be asked about, relative to this service."""
 
@@ -281,7 +357,10 @@ class JobResponse(BaseModel):
     retryable: bool = Field(description="Whether asking again for the same piece is sensible, should it fail.")
     poll_after_ms: int | None = Field(description="Milliseconds until asking again is sensible; null when it is over.")
     engine: str = Field(description="The engine that makes the piece.")
-    request: GenerateRequest = Field(description="What was asked for, the drawn seed included.")
+    fallback_reason: str | None = Field(
+        description="Why another engine than the first made it: the code of the first one's error; null otherwise."
+    )
+    request: Asked
     created_at: _Time
     started_at: _Time | None
     finished_at: _Time | None

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from api_keys import BOB, KEYS, NINA, keys
+from click.testing import CliRunner
 from fakes import FakeEngine, MakeClient
 from job_service import JobService, MakeService
 from pydantic import ValidationError
 
+from app.cli import main
 from app.settings import Settings
+from app.web import callers
 
-NINA = {"Authorization": "Bearer nina's key"}
-BOB = {"X-API-Key": "bob's key"}
-
-
-def keys(**by_name: str) -> dict[str, str]:
-    entries = (f"{name}:{hashlib.sha256(key.encode()).hexdigest()}" for name, key in by_name.items())
-    return {"STUDIO_API_KEYS": ", ".join(entries)}
-
-
-KEYS = keys(nina="nina's key", bob="bob's key")
 PROTECTED = [
     ("POST", "/studio-generate"),
     ("POST", "/api/jobs"),
@@ -33,6 +29,7 @@ PROTECTED = [
     ("GET", "/api/jobs/" + "0" * 32 + "/audio"),
     ("DELETE", "/api/jobs/" + "0" * 32),
     ("GET", "/api/nowhere"),
+    ("GET", "/metrics"),
 ]
 
 
@@ -93,6 +90,49 @@ def test_without_configured_keys_everybody_may_call(make_client: MakeClient) -> 
     response = make_client(FakeEngine()).post("/studio-generate", json={"prompt": "rain"}, headers=NINA)
 
     assert response.status_code == 200
+
+
+def test_without_configured_keys_the_metrics_are_open(make_client: MakeClient) -> None:
+    assert make_client(FakeEngine()).get("/metrics").status_code == 200
+    assert make_client(FakeEngine(), **KEYS).get("/metrics", headers=NINA).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_warned"),
+    [
+        ({}, False),
+        ({"STUDIO_HOST": "::1"}, False),
+        ({"STUDIO_HOST": "localhost"}, False),
+        ({"STUDIO_HOST": "127.0.0.2", "PORT": "80"}, False),
+        ({"PORT": "10000"}, True),
+        ({"STUDIO_HOST": "192.0.2.1"}, True),
+        ({"STUDIO_HOST": "::"}, True),
+        ({"PORT": "10000", **KEYS}, False),
+    ],
+    ids=str,
+)
+def test_a_service_that_the_world_can_use_without_a_key_says_so(
+    make_client: MakeClient, capsys: pytest.CaptureFixture[str], settings: dict[str, str], is_warned: bool
+) -> None:
+    make_client(FakeEngine(), **settings)
+
+    lines = [line for line in capsys.readouterr().out.splitlines() if "everybody may call" in line]
+    assert len(lines) == is_warned
+    assert all(json.loads(line)["level"] == "warning" for line in lines)
+
+
+def test_all_keys_are_compared_and_none_letter_by_letter() -> None:
+    """How long a comparison takes must not tell how much of a key is right."""
+    tree = ast.parse(Path(callers.__file__).read_text(encoding="utf-8"))
+    (name_of,) = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "_name_of"]
+    called = {
+        node.func.attr
+        for node in ast.walk(name_of)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+
+    assert "compare_digest" in called
+    assert not [node for node in ast.walk(name_of) if isinstance(node, ast.Compare | ast.For | ast.While)]
 
 
 def test_a_key_appears_neither_in_an_answer_nor_in_the_log(
@@ -174,6 +214,28 @@ def test_the_description_says_that_a_key_is_needed(make_client: MakeClient) -> N
     assert "security" not in with_keys["paths"]["/api/jobs"]["post"]
     assert "security" not in without
     assert "securitySchemes" not in without["components"]
+
+
+def test_the_command_makes_a_key_that_the_service_takes(make_client: MakeClient) -> None:
+    made = [CliRunner().invoke(main, ["keys", "new", "nina"]) for _ in range(2)]
+
+    lines = [dict(line.rsplit(maxsplit=1) for line in each.stdout.splitlines()) for each in made]
+    key, setting = lines[0]["for the caller"], lines[0]["for the service"]
+    name, _, value = setting.partition("=")
+    client = make_client(FakeEngine(), **{name: value})
+    assert client.get("/api/engines", headers={"X-API-Key": key}).status_code == 200
+    assert client.get("/api/engines", headers={"X-API-Key": lines[1]["for the caller"]}).status_code == 401
+    assert value == f"nina:{hashlib.sha256(key.encode()).hexdigest()}"
+    assert len(key) >= 43, "256 bits"
+    assert key not in setting
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:b", "a,b", "x" * 65, "é"])
+def test_a_name_that_cannot_be_configured_gets_no_key(name: str) -> None:
+    result = CliRunner().invoke(main, ["keys", "new", name])
+
+    assert result.exit_code == 1
+    assert result.stdout == ""
 
 
 def test_a_caller_may_have_two_keys_while_one_replaces_the_other(make_service: MakeService) -> None:

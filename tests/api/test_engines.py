@@ -79,7 +79,7 @@ def test_who_knows_the_answer_need_not_fetch_it_again(client: FlaskClient) -> No
     again = client.get("/api/engines", headers={"If-None-Match": first.headers["ETag"]})
     other = client.get("/api/engines", headers={"If-None-Match": '"something else"'})
 
-    assert first.headers["Cache-Control"] == "max-age=300"
+    assert first.headers["Cache-Control"] == "max-age=300, private"
     assert (again.status_code, again.data) == (304, b"")
     assert again.headers["ETag"] == first.headers["ETag"]
     assert (other.status_code, other.data) == (200, first.data)

@@ -36,6 +36,18 @@ def test_the_answer_is_the_audio_itself(client: FlaskClient) -> None:
     assert response.content_length == len(TONE.content)
 
 
+def test_the_engine_is_told_when_the_answer_has_gone_out(make_client: MakeClient) -> None:
+    told: list[bool] = []
+
+    engine = FakeEngine(let_go=lambda: told.append(True))
+
+    response = make_client(engine).post("/studio-generate", json={"prompt": "rain"})
+
+    assert told == []
+    response.close()
+    assert told == [True]
+
+
 def test_the_answer_says_where_it_comes_from(client: FlaskClient) -> None:
     response = client.post("/studio-generate", json=WHOLE_REQUEST)
 
@@ -95,6 +107,7 @@ def test_without_a_seed_one_is_drawn_and_reported(client: FlaskClient, engine: F
         ({"prompt": "é" * 1_000}, "prompt", "é" * 1_000),
         ({"prompt": " " + "x" * 1_000 + " "}, "prompt", "x" * 1_000),
         ({"prompt": "line\u2028break"}, "prompt", "line break"),
+        ({"prompt": "\ufeffrain"}, "prompt", "rain"),
         ({"prompt": "\u202e \u200d \U0001f469 are text"}, "prompt", "\u202e \u200d \U0001f469 are text"),
         ({"duration": 5}, "duration_s", 5.0),
         ({"duration": 30.0}, "duration_s", 30.0),

@@ -6,18 +6,20 @@ import re
 from urllib.parse import unquote
 
 import pytest
-from fakes import FakeEngine
+from fakes import FakeEngine, MakeClient
 from flask.testing import FlaskClient
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app import create_app
+from app.errors import PromptRefused, UpstreamRejected, UpstreamTimeout
 from app.settings import Settings
 from app.web.headers import content_disposition, display_strings, file_name
 
 PATHS = [
     "/health",
     "/ready",
+    "/metrics",
     "/nowhere",
     "/studio-generate",
     "/api/engines",
@@ -153,14 +155,46 @@ def test_every_answer_is_protected(client: FlaskClient, method: str, path: str) 
 
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert headers["X-Request-ID"]
     assert headers["Cache-Control"]
+    policy = headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in policy
+    assert "script-src 'unsafe-inline'" not in policy
+    assert "http" not in policy
     if headers.get("Content-Type", "").startswith("text/html"):
-        policy = headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
-        assert "frame-ancestors 'none'" in policy
-        assert "script-src 'unsafe-inline'" not in policy
-        assert "http" not in policy
+        assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+        assert "microphone=()" in headers["Permissions-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(RuntimeError(), 500), (UpstreamTimeout(), 504), (PromptRefused(), 400), (UpstreamRejected(), 502)],
+    ids=lambda value: type(value).__name__,
+)
+def test_so_is_every_error(make_client: MakeClient, error: Exception, status: int) -> None:
+    response = make_client(FakeEngine(error)).post("/studio-generate", json={"prompt": "rain"})
+
+    assert response.status_code == status
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+
+
+def test_nothing_tells_which_software_answers(client: FlaskClient) -> None:
+    for path in PATHS:
+        headers = client.get(path, buffered=True).headers
+
+        assert not {"Server", "X-Powered-By", "Via"} & set(headers.keys())
+
+
+def test_only_over_https_is_https_asked_for(client: FlaskClient) -> None:
+    over_http = client.get("/health")
+    over_https = client.get("/nowhere", base_url="https://studio.example")
+
+    assert "Strict-Transport-Security" not in over_http.headers
+    assert over_https.headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
 def test_only_swagger_ui_may_style_inline(client: FlaskClient) -> None:
@@ -169,8 +203,16 @@ def test_only_swagger_ui_may_style_inline(client: FlaskClient) -> None:
     assert [path for path, policy in policies.items() if "unsafe-inline" in policy] == ["/docs/"]
 
 
-def test_a_browser_of_another_origin_is_not_shut_out(client: FlaskClient) -> None:
+def test_a_sound_file_may_be_shown_by_itself(client: FlaskClient) -> None:
+    """A browser that opens the file puts it into a page with a player, and applies the file's policy to that."""
     response = client.post("/studio-generate", json={"prompt": "rain"})
 
-    assert "Cross-Origin-Resource-Policy" not in response.headers
-    assert "Content-Security-Policy" not in response.headers
+    assert response.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+
+
+@pytest.mark.parametrize("origins", ["*", "https://shop.example"])
+def test_a_player_on_a_page_that_may_call_may_load_the_file(make_client: MakeClient, origins: str) -> None:
+    """`<audio src>` is no request that cross-origin sharing is about; the header has no way to name an origin."""
+    response = make_client(FakeEngine(), STUDIO_CORS_ORIGINS=origins).post("/studio-generate", json={"prompt": "rain"})
+
+    assert response.headers["Cross-Origin-Resource-Policy"] == "cross-origin"

@@ -6,11 +6,14 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import pytest
+import structlog
+from api_keys import BOB, KEYS, NINA
 from fakes import FakeClock
 from job_service import JobService, MakeService
+from werkzeug.test import TestResponse
 
 from app.errors import Gone, JobStoreUnavailable, Overloaded
 from app.jobs.job import Change, Job
@@ -306,9 +309,93 @@ def test_streams_end_when_the_process_is_about_to_go(job: Job) -> None:
 
 def test_a_place_is_taken_once_and_given_back() -> None:
     streams = Streams(limit=1)
-    streams.enter()
+    streams.enter("ann")
+
+    with pytest.raises(Overloaded, match="Too many event streams"):
+        streams.enter("bob")
+    assert streams.open == 1
+    streams.leave("ann")
+    streams.enter("bob")
+
+
+@pytest.mark.parametrize(("limit", "share"), [(1, 1), (3, 3), (4, 4), (7, 4), (16, 8), (19, 9), (32, 16)])
+def test_one_caller_has_half_of_the_streams_but_at_least_four(limit: int, share: int) -> None:
+    streams = Streams(limit=limit)
+    for _ in range(share):
+        streams.enter("ann")
 
     with pytest.raises(Overloaded):
-        streams.enter()
-    streams.leave()
-    streams.enter()
+        streams.enter("ann")
+    for _ in range(limit - share):
+        streams.enter(f"others {streams.open}")
+    streams.leave("ann")
+    streams.enter("ann")
+
+    assert streams.open == limit
+
+
+def test_callers_who_have_left_are_forgotten() -> None:
+    streams = Streams(limit=8)
+    for number in range(100):
+        streams.enter(f"caller {number}")
+        streams.leave(f"caller {number}")
+
+    assert (streams.open, len(streams._open)) == (0, 0)
+
+
+Caller = tuple[dict[str, str], str]
+"""Headers and an address."""
+
+ANN_AT_HOME: Final[Caller] = ({}, "192.0.2.1")
+BOB_AT_HOME: Final[Caller] = ({}, "192.0.2.2")
+BOB_AT_WORK: Final[Caller] = (BOB, "192.0.2.9")
+NINA_AT_WORK: Final[Caller] = (NINA, "192.0.2.9")
+
+
+@pytest.mark.parametrize(
+    ("settings", "greedy", "other"),
+    [
+        pytest.param(KEYS, BOB_AT_WORK, NINA_AT_WORK, id="by key"),
+        pytest.param({}, ANN_AT_HOME, BOB_AT_HOME, id="by address"),
+    ],
+)
+def test_one_caller_leaves_streams_to_the_others(
+    make_service: MakeService, settings: dict[str, str], greedy: Caller, other: Caller
+) -> None:
+    service = make_service(STUDIO_MAX_STREAMS=8, **settings)
+    job = submitted_by(service, greedy)
+    job_of_other = submitted_by(service, other)
+
+    theirs = [stream_of(service, job, greedy) for _ in range(4)]
+    refused, let_in = stream_of(service, job, greedy), stream_of(service, job_of_other, other)
+    theirs.pop().close()
+    again = stream_of(service, job, greedy)
+
+    problem = json.loads(refused.data)
+    assert (refused.status_code, problem["code"], refused.headers["Retry-After"]) == (503, "overloaded", "5")
+    assert problem["detail"].startswith("You have 4 event streams open, which is the share of one caller;")
+    assert [each.status_code for each in (*theirs, let_in, again)] == [200] * 5
+    for each in (*theirs, let_in, again):
+        each.close()
+
+
+def submitted_by(service: JobService, caller: Caller) -> str:
+    headers, address = caller
+    response = service.client.post(
+        "/api/jobs", json={"prompt": "rain"}, headers=headers, environ_overrides={"REMOTE_ADDR": address}
+    )
+    return str(response.get_json()["id"])
+
+
+def stream_of(service: JobService, job_id: str, caller: Caller) -> TestResponse:
+    headers, address = caller
+    return service.client.get(f"/api/jobs/{job_id}/events", headers=headers, environ_overrides={"REMOTE_ADDR": address})
+
+
+def test_a_database_that_is_away_is_told_once(job: Job) -> None:
+    streams = Streams(limit=1, pace=Pace(poll_s=0.0, heartbeat_s=50, lifetime_s=30), clock=Ticks())
+    away = [JobStoreUnavailable() for _ in range(5)]
+    with structlog.testing.capture_logs() as log:
+        list(stream(Script(job, *away, [], JobStoreUnavailable()), job, streams))
+
+    assert [line["event"] for line in log] == ["changes cannot be read"] * 2

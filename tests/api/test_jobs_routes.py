@@ -18,6 +18,7 @@ from job_service import JobService, MakeService
 from app import create_app
 from app.errors import UpstreamUnavailable
 from app.jobs.job import Result
+from app.web import health
 
 KEY = {"X-API-Key": "nina's key"}
 DIGEST = hashlib.sha256(b"nina's key").hexdigest()
@@ -67,6 +68,7 @@ def test_a_submission_is_answered_with_the_job_and_where_to_ask(service: JobServ
         "retryable": True,
         "poll_after_ms": 1000,
         "engine": "fake",
+        "fallback_reason": None,
         "request": WHOLE_REQUEST,
         "created_at": job["created_at"],
         "started_at": None,
@@ -132,7 +134,10 @@ def test_more_jobs_than_may_wait_are_refused(make_service: MakeService) -> None:
     assert service.client.post("/api/jobs", json={"prompt": "rain"}).status_code == 202
 
 
-def test_a_folder_that_cannot_be_used_is_said_and_gets_well_again(make_service: MakeService, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_used_is_said_and_gets_well_again(
+    make_service: MakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "FRESH_S", 0.0)
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where the folder should be")
     service = make_service(STUDIO_DATA_DIR=blocked)

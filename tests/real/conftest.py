@@ -9,6 +9,7 @@ import pytest
 from real.chaos import Fleet, MakeFleet
 from real.environments import GRADIO, NotPrepared, gradio_python
 from real.gradio_servers import Gradio
+from real.redis_server import NotInstalled, RedisServer
 
 
 @pytest.fixture(scope="session", params=GRADIO)
@@ -39,3 +40,20 @@ def make_fleet(tmp_path: Path) -> Iterator[MakeFleet]:
     yield make
     for fleet in fleets:
         fleet.end()
+
+
+@pytest.fixture(scope="session")
+def _running_redis() -> Iterator[RedisServer]:
+    try:
+        server = RedisServer()
+    except NotInstalled as error:
+        pytest.fail(str(error), pytrace=False)
+    with server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(_running_redis: RedisServer) -> RedisServer:
+    """Return a running Redis with nothing in it."""
+    _running_redis.empty()
+    return _running_redis

@@ -376,7 +376,7 @@ EVENT_ID: Final = "b8d3f6a1c2e4470f9a7b5c3d1e0f2a4b"
 AUDIO_PATH: Final = "/tmp/gradio/7362f137c1a3e1fd/audio.wav"  # noqa: S108 - a name on the upstream's disk
 
 
-def gradio_config(prefix: str = "/gradio_api") -> dict[str, object]:
+def gradio_config(prefix: str = "/gradio_api", version: str = "5.50.0") -> dict[str, object]:
     """Return what is needed of the `/config` of a text-to-music app."""
     components = [
         (1, "textbox", {"label": "Prompt", "value": None}),
@@ -384,7 +384,7 @@ def gradio_config(prefix: str = "/gradio_api") -> dict[str, object]:
         (3, "audio", {"label": "Music"}),
     ]
     return {
-        "version": "5.50.0",
+        "version": version,
         "api_prefix": prefix,
         "protocol": "sse_v3",
         "components": [{"id": number, "type": kind, "props": props} for number, kind, props in components],

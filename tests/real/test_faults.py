@@ -1337,13 +1337,13 @@ def test_each_refusal_is_understood_and_repeated_only_if_that_helps(
     assert caller.generate().code == "ok"
 
 
-def test_a_refusal_that_passes_is_not_noticed(upstream: FaultyServer, call: MakeCaller) -> None:
-    caller = call(hf_attempts=2)
-    for refusal in REFUSALS.values():
-        if refusal.is_repeated:
-            upstream.answers(play_plain([refusal.reply, PLAIN_OK]))
-            outcome = caller.generate()
-            assert (outcome.code, outcome.attempts, upstream.count("POST")) == ("ok", 2, 2)
+@pytest.mark.parametrize("name", [name for name, refusal in REFUSALS.items() if refusal.is_repeated])
+def test_a_refusal_that_passes_is_not_noticed(upstream: FaultyServer, call: MakeCaller, name: str) -> None:
+    upstream.answers(play_plain([REFUSALS[name].reply, PLAIN_OK]))
+
+    outcome = call(hf_attempts=2).generate()
+
+    assert (outcome.code, outcome.attempts, upstream.count("POST")) == ("ok", 2, 2)
 
 
 @pytest.mark.parametrize("body", [b"", b'{"error": "strange"}', b"<html></html>"])

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from fakes import FakeEngine
+from fakes import FakeClock, FakeEngine
 from real.chaos import Client, Fleet, MakeFleet
 from real.programs import wait_for
 
 from app.engines.engine import Brief
 from app.jobs.executor import BEAT_S, DEAD_AFTER_S, BeatingSeat, Embedded, Executor, LockedSeat, SeatLost
 from app.jobs.job import JobRequest
-from app.jobs.parts import LateParts, Parts, open_parts
+from app.jobs.parts import FAILURE_GOOD_S, LateParts, Parts, open_parts
 from app.jobs.records import EXECUTORS
 from app.settings import Settings
 from app.studio import Studio
@@ -106,7 +106,7 @@ def test_an_executor_begins_once_its_folder_can_be_used(tmp_path: Path) -> None:
     folder.write_text("in the way")
     settings = Settings.model_validate({"STUDIO_DATA_DIR": folder})
     parts = LateParts(settings, engine_name="fake")
-    embedded = Embedded(Executor(settings, Studio(FakeEngine(), max_active=1), parts))
+    embedded = Embedded(Executor(settings, Studio([FakeEngine()], max_active=1), parts))
     embedded.start()
     try:
         wait_for(embedded.health)
@@ -123,7 +123,8 @@ def test_an_executor_begins_once_its_folder_can_be_used(tmp_path: Path) -> None:
 def test_callers_who_wait_for_one_opening_share_its_failure(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.write_text("in the way")
-    parts = LateParts(Settings.model_validate({"STUDIO_DATA_DIR": folder}), engine_name="fake")
+    clock = FakeClock()
+    parts = LateParts(Settings.model_validate({"STUDIO_DATA_DIR": folder}), engine_name="fake", clock=clock)
     failures: list[Exception] = []
 
     def ask() -> None:
@@ -141,6 +142,7 @@ def test_callers_who_wait_for_one_opening_share_its_failure(tmp_path: Path) -> N
     assert {type(error).__name__ for error in failures} == {"JobStoreUnavailable"}
     assert len(failures) == 8
     folder.unlink()
+    clock.now_s += FAILURE_GOOD_S
     parts().database.close()
 
 
@@ -153,7 +155,7 @@ def test_who_finishes_its_last_jobs_is_not_taken_for_dead(database_url: str) -> 
         finishing.wait(30)
 
     parts = LateParts(settings, engine_name="fake")
-    studio = Studio(FakeEngine(while_working=work), max_active=1)
+    studio = Studio([FakeEngine(while_working=work)], max_active=1)
     embedded = Embedded(Executor(settings, studio, parts))
     embedded.start()
     try:
@@ -182,7 +184,7 @@ def test_who_still_works_when_its_time_is_over_keeps_its_seat(tmp_path: Path) ->
         finishing.wait(30)
 
     parts = LateParts(settings, engine_name="fake")
-    executor = Executor(settings, Studio(FakeEngine(while_working=work), max_active=1), parts)
+    executor = Executor(settings, Studio([FakeEngine(while_working=work)], max_active=1), parts)
     running = threading.Thread(target=lambda: executor.run(finish_s=1))
     running.start()
     other = LockedSeat(tmp_path)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -121,6 +123,37 @@ def test_a_running_generation_may_finish_when_the_server_is_asked_to_stop(
     assert server.process.returncode == 0
 
 
+def test_a_server_that_stops_refuses_whoever_comes(serve: Serve, pool: ThreadPoolExecutor) -> None:
+    """A balancer tries another replica when it is refused, and not while it has to wait."""
+    server = serve(takes_s=4.0)
+    server.wait_until_up()
+    (running,) = busy(server, pool, 1)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connected:
+        time.sleep(0.3)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        connected.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = connected.recv(65_536)
+    with pytest.raises(ConnectionRefusedError):
+        server.request("GET", "/health")
+
+    assert not running.done(), "the server had ended already"
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nConnection: close\r\n" in answer
+    assert running.result().status == 200
+    assert server.process.wait(timeout=10) == 0
+
+
+@pytest.mark.parametrize("option", ["--proxy-protocol=auto", "--protocol=uwsgi", "--http2-cleartext=upgrade"])
+def test_nothing_is_served_but_plain_http(serve: Serve, option: str) -> None:
+    server = serve(option)
+
+    assert server.process.wait(timeout=START_LIMIT_S) == 1
+    (line,) = server.stderr.splitlines()
+    assert line.startswith("Studio serves plain HTTP/1.1 and not ")
+    assert line.endswith(": put a proxy in front that does.")
+
+
 def test_the_server_ends_in_time_whatever_still_runs(serve: Serve, pool: ThreadPoolExecutor) -> None:
     server = serve("--graceful-timeout", "1", takes_s=20.0)
     server.wait_until_up()
@@ -191,7 +224,6 @@ def test_an_answer_and_its_log_lines_carry_the_same_id(serve: Serve) -> None:
     server.stop()
 
     assert [line["event"] for line in server.log if line.get("request_id") == "my-id.1"] == [
-        "attempt succeeded",
         "finished piece",
         "request",
     ]
@@ -224,6 +256,53 @@ def test_broken_chunks_are_the_callers_mistake(server: Server) -> None:
 
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"could not be read to its end" in answer
+
+
+def test_who_asks_before_sending_the_body_is_told_at_once(server: Server) -> None:
+    """curl does so for larger bodies, and waits a second for the answer."""
+    command = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code} %{time_total}", "--data-binary", "@-"]
+    headers = ["-H", "Content-Type: application/json", "-H", "Expect: 100-continue"]
+    done = subprocess.run(
+        [*command, *headers, f"http://127.0.0.1:{server.port}/studio-generate"],
+        input=b'{"prompt": "rain"}'.ljust(30_000),
+        capture_output=True,
+        check=True,
+        timeout=30,
+    )
+
+    status, elapsed_s = done.stdout.split()
+    assert status == b"200"
+    assert float(elapsed_s) < 0.9
+
+
+def test_what_is_not_http_is_a_problem_too(server: Server) -> None:
+    head, _, content = server.raw(b"NOT HTTP\r\n\r\n").partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"Content-Type: application/problem+json" in head
+    assert json.loads(content)["code"] == "invalid-request"
+
+
+def test_who_is_too_slow_is_told(serve: Serve) -> None:
+    server = serve(takes_s=0.0, STUDIO_REQUEST_TIMEOUT_S="0.5")
+    server.wait_until_up()
+
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost")
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"code": "request-timeout"' in answer
+
+
+def test_it_may_open_as_many_files_as_its_settings_need(serve: Serve) -> None:
+    """Shells and service managers allow 1,024 at first."""
+    server = serve(takes_s=0.0, STUDIO_MAX_ACTIVE="500")
+    server.wait_until_up()
+
+    with Path(f"/proc/{server.pid}/limits").open(encoding="ascii") as limits:
+        (line,) = [line for line in limits if line.startswith("Max open files")]
+    assert int(line.split()[3]) > 500 * 2 + 1_000
 
 
 @pytest.mark.parametrize("host", ["", "a b", "[::1", "x:99999999", "studio.onrender.com", "é"])

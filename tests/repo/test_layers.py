@@ -17,11 +17,13 @@ MODULES: Final = {
 
 LAYERS: Final = (
     ("app.errors", "app.settings"),
-    ("app.retry", "app.audio", "app.logs"),
+    ("app.retry", "app.audio", "app.logs", "app.trace", "app.turns"),
+    ("app.breaker", "app.gate"),
     ("app.engines",),
     ("app.studio", "app.store"),
     ("app.jobs",),
-    ("app.web", "app.cli"),
+    ("app.metrics",),
+    ("app.web", "app.cli", "app.serving"),
     ("app",),
 )
 """From the ground up; a module may import those below its layer, and its own."""
@@ -37,12 +39,15 @@ ONLY_IMPORTED_BY: Final = {
     "soundfile": ("app.audio", "app.engines.composer.render.sampler"),
     "mido": ("app.engines.composer.midi",),
     "pydantic_settings": ("app.settings",),
-    "tenacity": ("app.retry",),
     "dbos": ("app.jobs.workflow", "app.jobs.executor"),
     "sqlalchemy": ("app.jobs.database", "app.jobs.records", "app.jobs.workflow", "app.jobs.executor"),
     "psycopg": ("app.jobs.database",),
     "obstore": ("app.store",),
-    "gunicorn": (),
+    "prometheus_client": ("app.metrics",),
+    "redis": ("app.breaker", "app.web.tally"),
+    "limits": ("app.web.tally",),
+    "flask_cors": ("app.web.edge",),
+    "gunicorn": ("app.serving.worker",),
 }
 """Libraries with one home each, so that exchanging one is an edit in one place."""
 
@@ -59,6 +64,9 @@ COMES_WITHOUT: Final = {
     "app.cli": ("dbos", "sqlalchemy", "obstore", "flask"),
     "app.jobs.records": ("dbos", "psycopg"),
     "app.store": ("obstore",),
+    "app.serving.worker": ("flask", "werkzeug"),
+    "app.metrics": ("prometheus_client", "dbos", "sqlalchemy"),
+    "app.breaker": ("redis",),
 }
 """What an import does not bring along, however long the way: a service carries it once a piece or a job needs it."""
 

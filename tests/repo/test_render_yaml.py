@@ -163,6 +163,15 @@ def test_the_values_are_ones_the_service_starts_with(service: Service) -> None:
     assert {key for key in sources(service) if key.startswith(("STUDIO_", "HF_"))} <= ours
 
 
+@each_web_service
+def test_as_many_generations_as_its_memory_is_enough_for(service: Service) -> None:
+    told = re.search(r"at most (\d+) with jobs on 512 MB", (ROOT / "docs" / "operations.md").read_text("utf-8"))
+
+    assert told
+    assert service["plan"] in {"free", "starter"}, "others have more than 512 MB"
+    assert sources(service)["STUDIO_MAX_ACTIVE"] == {"value": told[1]}
+
+
 def test_one_is_asked_for_what_only_one_can_know() -> None:
     assert asked_for(FREE) == ASKED_FOR
     assert asked_for(SCALED) == ASKED_FOR | BUCKET

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -14,11 +16,12 @@ from app.errors import Cancelled, EngineError, PromptRefused, UpstreamError, Ups
 from app.retry import (
     CANCEL_NOTICED_S,
     JITTER,
+    MOST_REPEATS_SAVED,
     SHORTEST_ATTEMPT_S,
     Deadline,
     FailedAttempt,
+    RetryBudget,
     RetryPolicy,
-    _error_of,
     retry_after_s,
     run_attempts,
 )
@@ -46,13 +49,19 @@ class Runner:
         return outcome
 
     def run(
-        self, policy: RetryPolicy = POLICY, *, deadline_s: float = 125.0, jitter: Callable[[], float] = lambda: 0.0
+        self,
+        policy: RetryPolicy = POLICY,
+        *,
+        deadline_s: float = 125.0,
+        jitter: Callable[[], float] = lambda: 0.0,
+        may_repeat: Callable[[], bool] = lambda: True,
     ) -> str:
         return run_attempts(
             self.attempt,
             policy=policy,
             deadline=Deadline.after(deadline_s, clock=self.clock),
             on_failure=self.failed.append,
+            may_repeat=may_repeat,
             sleep=self.clock.sleep,
             jitter=jitter,
         )
@@ -290,12 +299,111 @@ def test_an_attempt_that_was_cancelled_is_not_repeated_and_no_failure() -> None:
     assert runner.failed == []
 
 
-def test_the_loop_refuses_to_judge_what_did_not_fail() -> None:
-    class Unfinished:
-        outcome = None
+def test_what_may_not_be_repeated_goes_out_at_once() -> None:
+    runner = Runner(UpstreamError("one"))
 
-    with pytest.raises(TypeError, match="not an engine's error"):
-        _error_of(Unfinished())  # type: ignore[arg-type]
+    with pytest.raises(UpstreamError) as raised:
+        runner.run(may_repeat=lambda: False)
+
+    assert raised.value.attempts == 1
+    assert [each.next_wait_s for each in runner.failed] == [None]
+    assert runner.clock.sleeps_s == []
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "deadline_s", "asked"),
+    [
+        pytest.param(["music"], 125, 0, id="success"),
+        pytest.param([PromptRefused("no")], 125, 0, id="not worth repeating"),
+        pytest.param([UpstreamError(), UpstreamError(), UpstreamError()], 125, 2, id="no attempt left"),
+        pytest.param([UpstreamError()], 2, 0, id="no time left"),
+        pytest.param([UpstreamError(), "music"], 125, 1, id="one repeat"),
+    ],
+)
+def test_a_repeat_is_asked_for_once_and_only_when_it_would_be_made(
+    outcomes: list[str | BaseException], deadline_s: float, asked: int
+) -> None:
+    """Whoever grants it may have paid for it."""
+    grants: list[bool] = []
+
+    def may_repeat() -> bool:
+        grants.append(True)
+        return True
+
+    with contextlib.suppress(EngineError):
+        Runner(*outcomes).run(deadline_s=deadline_s, may_repeat=may_repeat)
+
+    assert len(grants) == asked
+
+
+@pytest.mark.parametrize("made", [0, 1])
+def test_an_attempt_for_which_nobody_was_asked_is_none(made: int) -> None:
+    refusal = UpstreamUnavailable("known to be down", repeat=False)
+    refusal.attempts = 0
+    runner = Runner(*[UpstreamError()] * made, refusal)
+
+    with pytest.raises(UpstreamUnavailable):
+        runner.run()
+
+    assert refusal.attempts == made
+
+
+# ---------------------------------------------------------------------- the budget
+
+
+def test_a_budget_lets_the_first_failures_be_repeated() -> None:
+    budget = RetryBudget()
+
+    assert [budget.take() for _ in range(12)] == [True] * int(MOST_REPEATS_SAVED) + [False] * 2
+
+
+def test_in_a_full_outage_there_is_one_repeat_for_ten_requests() -> None:
+    budget = RetryBudget()
+
+    calls = 0
+    for _ in range(1_000):
+        budget.pay_in()
+        calls += 1
+        while budget.take():
+            calls += 1
+
+    assert 1_050 < calls <= 1_100
+
+
+def test_good_times_are_not_saved_up_for_an_outage() -> None:
+    budget = RetryBudget()
+    for _ in range(1_000_000):
+        budget.pay_in()
+
+    repeats = 0
+    for _ in range(1_000):
+        budget.pay_in()
+        repeats += budget.take()
+
+    assert repeats <= 100
+    assert budget.tokens < 1
+
+
+def test_as_long_as_failures_are_few_each_is_repeated() -> None:
+    budget = RetryBudget()
+
+    repeats = 0
+    for number in range(10_000):
+        budget.pay_in()
+        if number % 12 == 0:
+            repeats += budget.take()
+
+    assert repeats == len(range(0, 10_000, 12))
+
+
+def test_threads_share_one_budget() -> None:
+    budget = RetryBudget(share=0.0, capacity=100)
+
+    with ThreadPoolExecutor(8) as threads:
+        taken = list(threads.map(lambda _: budget.take(), range(400)))
+
+    assert sum(taken) == 100
+    assert budget.tokens == 0
 
 
 # ---------------------------------------------------------------------- Retry-After

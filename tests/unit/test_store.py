@@ -47,7 +47,6 @@ def test_a_file_comes_back_as_it_was(store: FileStore) -> None:
 
     assert store.read(NAME, sha256=SHA256) == CONTENT
     assert store.read(NAME, sha256=None) == CONTENT
-    assert store.head(NAME) == len(CONTENT)
     assert list(store.names()) == [NAME]
 
 
@@ -62,7 +61,6 @@ def test_an_empty_file_is_a_file(store: FileStore) -> None:
     store.put(NAME, b"")
 
     assert store.read(NAME, sha256=hashlib.sha256(b"").hexdigest()) == b""
-    assert store.head(NAME) == 0
 
 
 def test_a_file_that_is_put_again_replaces_the_first(store: FileStore) -> None:
@@ -77,7 +75,6 @@ def test_what_is_not_there_is_gone(store: FileStore) -> None:
     for _ in ("before the folder is there", "and after"):
         with pytest.raises(FileGone):
             store.read(NAME, sha256=SHA256)
-        assert store.head(NAME) is None
         assert list(store.names()) == []
         store.delete(NAME)
         store.put(NAME, CONTENT)
@@ -125,7 +122,6 @@ def test_a_name_cannot_lead_anywhere_else(store: FileStore, name: str) -> None:
     uses: tuple[Callable[[], object], ...] = (
         lambda: store.put(name, b""),
         lambda: store.read(name, sha256=None),
-        lambda: store.head(name),
         lambda: store.delete(name),
         lambda: store.presigned_url(name, expires_s=60),
     )
@@ -153,7 +149,7 @@ def test_a_folder_has_no_addresses(store: FileStore) -> None:
 
 def test_an_unknown_kind_of_place_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="ftp://"):
-        FileStore("ftp://host/files", folder=Path()).head(NAME)
+        FileStore("ftp://host/files", folder=Path()).delete(NAME)
 
 
 # ---------------------------------------------------------------------- whole, private, and on the disk

@@ -34,7 +34,8 @@ ABILITIES: Final = Abilities()
 """Free text and audio: what is behind the URL may be any model."""
 
 DETECTION_HOLDS_S: Final = 10.0
-"""A failure right after the upstream was looked at is no reason to look again."""
+"""A failure right after the upstream was looked at is no reason to look again; and for so long what was found holds
+though it is in doubt."""
 
 MAX_CANDIDATES: Final = 4
 """How many things in one answer that may be audio are looked at."""
@@ -88,16 +89,20 @@ class HuggingFace:
         self._clock = clock
         self._looking = threading.Lock()
         self._upstream: App | ModelServer | None = None
+        self._doubtful: App | ModelServer | None = None
         self._looked_at_s = 0.0
         self.policy = RetryPolicy(settings.hf_attempts, settings.hf_timeout_s, settings.hf_backoff_s)
 
     def generate(self, brief: Brief, *, deadline: Deadline, report: Report = ignore, resume: str | None = None) -> Take:
         """See `Engine.generate`."""
+        conversation = self._conversation()
         try:
-            return self._generate(self._conversation(), brief, deadline, self._without_token(report), resume)
+            take = self._generate(conversation, brief, deadline, self._without_token(report), resume)
         except EngineError as error:
+            conversation.leave_gate()
             self._hide_token(error)
             raise
+        return replace(take, let_go=conversation.leave_gate)
 
     def _generate(
         self, conversation: Conversation, brief: Brief, deadline: Deadline, report: Report, resume: str | None
@@ -105,7 +110,9 @@ class HuggingFace:
         upstream = self._look(conversation, deadline)
         try:
             take = self._attempt(conversation, upstream, brief, deadline, report, resume=resume)
-        except (UpstreamRejected, UpstreamBadResponse):
+        except (UpstreamRejected, UpstreamBadResponse) as error:
+            if isinstance(error, UpstreamRejected):
+                self._doubtful = None  # a Space that was booting may be up by now
             if upstream is not self._upstream or self._clock() - self._looked_at_s < DETECTION_HOLDS_S:
                 raise
             changed = self._look(conversation, deadline, instead_of=upstream)
@@ -113,7 +120,7 @@ class HuggingFace:
                 raise  # nothing that another call would do differently
             upstream = changed
             take = self._attempt(conversation, upstream, brief, deadline, report)
-        if self._upstream is None:
+        if self._upstream is None and isinstance(upstream, ModelServer):
             self._upstream = upstream
         return take
 
@@ -167,15 +174,20 @@ class HuggingFace:
         try:
             if self._upstream is not None and self._upstream is not instead_of:
                 return self._upstream  # another thread looked while this one waited
+            is_fresh = self._clock() - self._looked_at_s < DETECTION_HOLDS_S
+            if instead_of is None and self._doubtful is not None and is_fresh:
+                return self._doubtful
             if self._target.is_inference:
                 self._upstream = ModelServer(self._target, self._explicit)
                 return self._upstream
             app = read_app(conversation, self._target.base_url, deadline=deadline)
             self._looked_at_s = self._clock()
-            # A Space that is just booting looks like any server without Gradio: such a verdict
-            # is kept only once a call has proved it (see `_generate`).
-            self._upstream = app
-            return app or ModelServer(self._target, self._explicit)
+            found = app or ModelServer(self._target, self._explicit)
+            # A Space that is just booting looks like any server without Gradio: such a verdict is kept only once a
+            # call has proved it (see `_generate`). An app that was too busy to describe itself is asked again.
+            is_certain = app is not None and app.is_described
+            self._upstream, self._doubtful = (found, None) if is_certain else (None, found)
+            return found
         finally:
             self._looking.release()
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.audio import MAX_CHANNELS, Audio, decode_base64, encode_samples, sniff
+from app.engines.huggingface.lifting import BASE64_START, LongText, decode_lifting
 from app.engines.huggingface.transport import Answer, decode_json
 from app.engines.huggingface.upstream_errors import error_in
 from app.errors import UpstreamBadResponse
@@ -83,7 +84,7 @@ def find_in_answer(answer: Answer, *, limit_bytes: int) -> Iterator[Found]:
 def _value_of(body: bytes) -> object:
     """Return the JSON value, or the text where it is not JSON: bare base64 may begin like a number does."""
     try:
-        return decode_json(body)
+        return decode_lifting(body)
     except UpstreamBadResponse:
         return body.decode("utf-8", "replace").strip()
 
@@ -145,7 +146,7 @@ def read_file_data(value: object, limit_bytes: int, depth: int) -> Iterator[Foun
     """
     if not isinstance(value, Mapping):
         return
-    if isinstance(value.get("data"), str) and value["data"]:
+    if isinstance(value.get("data"), str | LongText) and value["data"]:
         yield from read_text(value["data"], limit_bytes, depth + 1)
         return
     path = value.get("path")
@@ -261,20 +262,24 @@ def read_list(value: object, limit_bytes: int, depth: int) -> Iterator[Found]:
 
 # ---------------------------------------------------------------------- text
 
-_BASE64_START: Final = re.compile(r"\s*(?:data:[\w/+.;=\-\s]{0,100},)?[A-Za-z0-9+/_-]{16}", re.IGNORECASE)
 _AUDIO_STARTS: Final = ("UklGR", "ZkxhQ", "T2dnUw", "SUQz")
 """How RIFF, fLaC, OggS and ID3 begin in base64."""
 
 
-def read_text(value: object, limit_bytes: int, _depth: int) -> Iterator[Found]:
+def read_text(value: object, limit_bytes: int, depth: int) -> Iterator[Found]:
     """Read base64, bare or as a data URL."""
-    if not isinstance(value, str) or not _BASE64_START.match(value):
+    if not isinstance(value, str | LongText):
         return
-    means_audio = value[:11].lower() == "data:audio/" or value.lstrip().startswith(_AUDIO_STARTS)
+    encoded, start = (value.encoded, value.start) if isinstance(value, LongText) else (value, value)
+    if not BASE64_START.match(start):
+        return
+    means_audio = start[:11].lower() == "data:audio/" or start.lstrip().startswith(_AUDIO_STARTS)
     try:
-        content = decode_base64(value, limit_bytes=limit_bytes)
+        content = decode_base64(encoded, limit_bytes=limit_bytes)
     except UpstreamBadResponse:
-        if means_audio or len(value) > limit_bytes:
+        if isinstance(value, LongText):  # it may have escapes, or be for one of the readers below
+            yield from _find(value.decoded(), limit_bytes, depth + 1)
+        elif means_audio or len(encoded) > limit_bytes:
             raise
         return
     if means_audio or sniff(content):

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from app.engines.huggingface.lifting import LongText
 from app.engines.huggingface.transport import Answer, decode_json
 from app.errors import (
     MAX_RETRY_AFTER_S,
@@ -248,6 +249,8 @@ def sentence_in(body: object) -> str:
 def _sentences(body: object, *, depth: int) -> Iterator[str]:
     if isinstance(body, str):
         yield body
+    elif isinstance(body, LongText):
+        yield bytes(body.encoded[:_MAX_LOG_CHARS]).decode("utf-8", "replace")
     elif depth < 4 and isinstance(body, list):
         for item in body[:5]:
             yield from _sentences(item, depth=depth + 1)

@@ -25,6 +25,8 @@ def test_an_id_cannot_be_guessed() -> None:
 
     assert len(ids) == 1_000
     assert all(len(bytes.fromhex(each)) == 16 for each in ids)
+    ones = [sum(int(each, 16) >> bit & 1 for each in ids) for bit in range(128)]
+    assert all(300 < count < 700 for count in ones), "every bit is as often set as not"
 
 
 def test_a_request_speaks_the_words_of_the_api_and_survives_them() -> None:

@@ -14,7 +14,7 @@ from job_samples import REQUEST, TTL_S, TickingClock, queued_job, result_of
 
 from app.errors import InvalidRequest
 from app.jobs.database import Database, open_database
-from app.jobs.job import CANCELLED, CANCELLING, COMPOSING, Job, JobRequest
+from app.jobs.job import CANCELLED, CANCELLING, COMPOSING, WAITING_FOR_ENGINE, Job, JobRequest
 from app.jobs.records import GONE_KEPT_ROWS, GONE_KEPT_S, KEPT_CHANGES, KeyTaken, Records
 from app.settings import Settings
 
@@ -111,6 +111,47 @@ def test_a_ticket_belongs_to_one_attempt(records: Records, clock: TickingClock) 
 
     assert records.start(job.id, 2, "Again")
     assert found(records, job.id).ticket is None
+
+
+def test_an_attempt_that_was_put_off_has_not_begun(records: Records, clock: TickingClock) -> None:
+    job = running_job(records, clock)
+    assert records.start(job.id, 2, COMPOSING)
+
+    assert not records.put_off(job.id, 1, WAITING_FOR_ENGINE), "another attempt has the word by now"
+    assert records.put_off(job.id, 2, WAITING_FOR_ENGINE)
+
+    put_off = found(records, job.id)
+    assert (put_off.attempt, put_off.message, put_off.status) == (1, WAITING_FOR_ENGINE, "running")
+    assert records.start(job.id, 2, COMPOSING)
+    records.request_cancel(job.id)
+    assert not records.put_off(job.id, 2, WAITING_FOR_ENGINE)
+    assert not records.put_off("0" * 32, 1, WAITING_FOR_ENGINE)
+
+
+def test_an_attempt_of_another_engine_is_written_down_and_may_be_one_more(
+    records: Records, clock: TickingClock
+) -> None:
+    job = running_job(records, clock)
+
+    assert records.start(job.id, 3, COMPOSING)
+    assert found(records, job.id).max_attempts == 3
+    assert records.start(job.id, 4, COMPOSING, engine="composer")
+
+    taken_over = found(records, job.id)
+    assert (taken_over.engine, taken_over.attempt, taken_over.max_attempts) == ("composer", 4, 4)
+    assert records.fail(job.id, ERROR, retryable=True, message="Sorry.", engine="fake")
+    assert found(records, job.id).engine == "fake"
+
+
+def test_who_made_a_piece_in_the_place_of_another_is_read_as_it_was_written(
+    records: Records, clock: TickingClock
+) -> None:
+    job = running_job(records, clock)
+    result = dataclasses.replace(result_of(job), engine="composer", fallback_reason="upstream-timeout")
+
+    assert records.succeed(job.id, result)
+
+    assert found(records, job.id).result == result
 
 
 # ---------------------------------------------------------------------- cancelling

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, _workflow_commands
 from dbos._dbos import DBOSRegistry, _get_dbos_instance
+from dbos._error import DBOSAwaitedWorkflowCancelledError
 from dbos._queue import DEFAULT_QUEUE_POLLING_INTERVAL_SEC
 from fakes import TONE, FakeEngine, Outcome
 from sqlalchemy.exc import OperationalError
@@ -65,7 +67,7 @@ class Bench:
         return Pieces(
             self.parts.records,
             store or self.parts.store,
-            Studio(engine, max_active=1),
+            Studio([engine], max_active=1),
             timeout_s=TIMEOUT_S,
             deadline_s=DEADLINE_S,
             scrub=Scrubber(["a secret"]),
@@ -105,6 +107,14 @@ def test_an_attempt_stores_the_piece_and_finishing_tells_of_it(bench: Bench) -> 
     assert (job.result.seed, job.result.remarks, job.result.media_type) == (7, ("No kazoo.",), "audio/wav")
     assert job.result.sha256 == hashlib.sha256(TONE.content).hexdigest()
     assert b"".join(bench.parts.jobs.read(job.result)) == TONE.content
+
+
+def test_the_engine_is_told_when_the_piece_is_stored(bench: Bench) -> None:
+    stored: list[int] = []
+
+    bench.pieces(FakeEngine(let_go=lambda: stored.append(len(bench.files())))).attempt(bench.submit(), 1)
+
+    assert stored == [1]
 
 
 def test_failures_are_repeated_after_one_two_and_three_seconds(bench: Bench) -> None:
@@ -390,7 +400,7 @@ class Shop:
         self.settings = Settings.model_validate({"STUDIO_DATA_DIR": folder})
         self.script = Script()
         late = LateParts(self.settings, engine_name="script")
-        self.executor = Embedded(Executor(self.settings, Studio(self.script, max_active=9), late))
+        self.executor = Embedded(Executor(self.settings, Studio([self.script], max_active=9), late))
         self.parts = late()
         self._numbers = itertools.count()
 
@@ -417,7 +427,7 @@ class Shop:
         pieces = Pieces(
             self.parts.records,
             self.parts.store,
-            Studio(None, max_active=1),
+            Studio([], max_active=1),
             timeout_s=1,
             deadline_s=1,
             scrub=Scrubber(),
@@ -429,6 +439,8 @@ class Shop:
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     shop = Shop(tmp_path_factory.mktemp("shop"))
     shop.executor.start()
+    # Tests ask DBOS itself, which refuses until the executor's thread has launched it.
+    wait_for(lambda: shop.executor.health() is None)
     yield shop
     shop.executor.stop()
     shop.executor.join(20)
@@ -578,7 +590,6 @@ def _workflow_status(job_id: str) -> str | None:
 
 def test_each_process_keeps_to_its_own_limit(shop: Shop) -> None:
     """DBOS reads the limit of all of them from one row."""
-    wait_for(lambda: shop.executor.health() is None)
     with shop.writing() as connection:
         connection.execute(sa.text("UPDATE queues SET worker_concurrency = 99 WHERE name = :name"), {"name": QUEUE})
 
@@ -614,3 +625,13 @@ def test_a_queued_job_that_is_cancelled_is_in_the_queue_no_more(tmp_path: Path) 
         statuses = connection.execute(sa.text("SELECT DISTINCT status FROM workflow_status")).scalars().all()
     assert statuses == ["CANCELLED"]
     parts.database.close()
+
+
+def test_a_job_that_is_taken_back_just_when_it_begins_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    workflow.quieten()
+
+    with caplog.at_level(logging.WARNING, logger="dbos"):
+        for error in (DBOSAwaitedWorkflowCancelledError("an-id"), RuntimeError("another one")):
+            logging.getLogger("dbos").error("Exception encountered in background workflow:", exc_info=error)
+
+    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["another one"]

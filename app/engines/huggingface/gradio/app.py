@@ -15,7 +15,7 @@ import msgspec
 from app.engines.huggingface.mapping import Parameter, assign
 from app.engines.huggingface.transport import Answer, Conversation
 from app.engines.huggingface.upstream_errors import error_from_answer
-from app.errors import UpstreamBadResponse, UpstreamError, UpstreamRejected
+from app.errors import EngineError, UpstreamBadResponse, UpstreamRejected
 from app.retry import Deadline
 
 
@@ -62,6 +62,10 @@ class _Info(msgspec.Struct):
     unnamed_endpoints: dict[str, _Endpoint] = {}
 
 
+INFO_TIMEOUT_S: Final = 5.0
+INFO_SHARE: Final = 0.25
+"""How long, and for which share of an attempt, the description of the functions is waited for."""
+
 DEFAULT_NAME: Final = "predict"
 """What Gradio's own examples call: an address that ends in it means "the function" where none has this name."""
 
@@ -93,12 +97,21 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """A Gradio app as its `/config` and `/info` describe it."""
+    """A Gradio app as its `/config` and `/info` describe it.
+
+    Attributes:
+        version: Of Gradio.
+        base_url: As configured.
+        api_prefix: What stands between that and the routes; empty before 5.0.
+        functions: All of them.
+        is_described: False when `/info`, with names and defaults of the inputs, was there and could not be had.
+    """
 
     version: str
     base_url: str
     api_prefix: str
     functions: tuple[Function, ...]
+    is_described: bool = True
 
     @property
     def api_url(self) -> str:
@@ -157,11 +170,14 @@ def read_app(conversation: Conversation, base_url: str, *, deadline: Deadline) -
             raise error_from_answer(answer)
         return None
     app_prefix = (config.api_prefix or "").rstrip("/")
-    info = _Info()
-    with suppress(UpstreamBadResponse, UpstreamRejected, UpstreamError, msgspec.ValidationError):
-        described = conversation.get(f"{base_url}{app_prefix}/info", deadline=deadline)
+    info, is_described = _Info(), False
+    # Names and defaults are good to have, and an app can be called without them.
+    with suppress(EngineError, msgspec.ValidationError):
+        patience = deadline.within(min(INFO_TIMEOUT_S, deadline.remaining_s() * INFO_SHARE))
+        described = conversation.get(f"{base_url}{app_prefix}/info", deadline=patience)
+        is_described = described.ok or 400 <= described.status < 500
         info = msgspec.convert(described.json(), _Info) if described.ok else info
-    return App(config.version, base_url, app_prefix, _functions(config, info))
+    return App(config.version, base_url, app_prefix, _functions(config, info), is_described)
 
 
 def _config_in(answer: Answer) -> _Config | None:

@@ -224,7 +224,11 @@ class Call:
         outputs = _Outputs()
         for _ in range(MAX_YIELDS):
             answer = self.conversation.post(url, body, deadline=self.deadline)
-            value = _accepted(answer)
+            try:
+                value = _accepted(answer)
+            except UpstreamError as error:
+                error.raised_by_model = answer.status == 500 and answer.media_type == "application/json"
+                raise
             outputs.replace(value.get("data"))
             # A generator in 3.x gives one value per request of the same session; its last request says so.
             if value.get("is_generating") is not True or self.app.major >= 4:
@@ -259,6 +263,7 @@ class Call:
             with self.conversation.open("GET", url, deadline=self.deadline) as incoming:
                 return read(_events(incoming, first_within_s))
         except _JobFailed as failed:
+            failed.error.raised_by_model = isinstance(failed.error, UpstreamError)
             raise failed.error from None
         except EngineError:
             self._cancel(ticket)

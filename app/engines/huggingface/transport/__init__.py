@@ -18,7 +18,8 @@ cookie on all requests of a job, and two jobs must not share it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, NoReturn
@@ -27,14 +28,33 @@ from urllib.parse import urljoin
 import msgspec
 import requests
 import urllib3
+from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
 
+from app import trace
 from app.engines.huggingface.transport.failures import translated
 from app.engines.huggingface.transport.sockets import READ_BYTES, LimitedAdapter, Limits
-from app.errors import UpstreamBadResponse, UpstreamRejected
+from app.errors import Overloaded, UpstreamBadResponse, UpstreamRejected
+from app.gate import Gate, Pass
 from app.retry import Deadline
 
 _MAX_REDIRECTS: Final = 3
+
+ANSWERS_AT_ONCE: Final = 4
+LONGEST_STAY_S: Final = 0.25
+"""An answer is in memory several times before it has gone out: as it came, decoded, and in the server's hands. When
+answers come for a thousand callers at once, only a few of them should be, and few threads be at work. Reading, decoding
+and sending half a minute of stereo takes a tenth of this time; an upstream that drips, or a caller who reads slowly,
+has others go in beside it."""
+
+LARGE_FROM_BYTES: Final = 65_536
+"""From here on an answer has a place at the gate until it has gone out, and not only while it is read."""
+
+
+# Compression costs more than it saves on audio, and base64 of audio hardly shrinks.
+_HEADERS: Final = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "studio"}
+
+Send = Callable[[requests.PreparedRequest], requests.Response]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +103,22 @@ class Event:
 class Incoming:
     """An answer whose headers have arrived and whose body has not been read yet."""
 
-    def __init__(self, response: requests.Response, limit_bytes: int, limits: Limits) -> None:
+    def __init__(
+        self,
+        response: requests.Response,
+        limit_bytes: int,
+        limits: Limits,
+        *,
+        enter_gate: Callable[[], None],
+        leave_gate: Callable[[], None],
+    ) -> None:
         self.status = response.status_code
         self.headers: Mapping[str, str] = CaseInsensitiveDict(response.headers)
         self._response = response
         self._limit_bytes = limit_bytes
         self._limits = limits
+        self._enter_gate = enter_gate
+        self._leave_gate = leave_gate
 
     def read(self) -> Answer:
         """Return the whole answer.
@@ -96,18 +126,40 @@ class Incoming:
         Raises:
             EngineError: too large, cut off, or too slow.
         """
-        declared = self.headers.get("Content-Length", "")
-        # The comparison of lengths is for figures so long that `int` refuses them.
-        if declared.isdecimal() and (len(declared) > 18 or int(declared) > self._limit_bytes):
-            self._raise_too_large()
-        chunks, size = [], 0
+        length = self._declared_bytes()
         with translated(self._limits, reading_body=True):
-            while chunk := self._response.raw.read(READ_BYTES, decode_content=True):
-                size += len(chunk)
-                if size > self._limit_bytes:
-                    self._raise_too_large()
-                chunks.append(chunk)
-        return Answer(self.status, self.headers, b"".join(chunks))
+            if length is None:
+                body = self._read_until_it_ends()
+            else:
+                if length >= LARGE_FROM_BYTES:
+                    self._enter_gate()
+                # In one piece: nothing needs to be joined.
+                body = self._response.raw.read(decode_content=False)
+        if len(body) < LARGE_FROM_BYTES:
+            self._leave_gate()
+        return Answer(self.status, self.headers, body)
+
+    def _declared_bytes(self) -> int | None:
+        """Return how long the body is when that is certain: neither chunked nor compressed, nor too long."""
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal():
+            return None
+        # The comparison of lengths is for figures so long that `int` refuses them.
+        if len(length) > 18 or int(length) > self._limit_bytes:
+            self._raise_too_large()
+        is_certain = "Transfer-Encoding" not in self.headers and "Content-Encoding" not in self.headers
+        return int(length) if is_certain else None
+
+    def _read_until_it_ends(self) -> bytes:
+        chunks, size = [], 0
+        while chunk := self._response.raw.read(READ_BYTES, decode_content=True):
+            size += len(chunk)
+            if size > self._limit_bytes:
+                self._raise_too_large()
+            if size >= LARGE_FROM_BYTES:
+                self._enter_gate()
+            chunks.append(chunk)
+        return b"".join(chunks)
 
     def events(self, *, first_within_s: float | None = None) -> Iterator[Event]:
         """Yield the server-sent events as they arrive, until the server ends the stream.
@@ -118,6 +170,7 @@ class Incoming:
         Source: html.spec.whatwg.org/multipage/server-sent-events.html; only `event` and `data`
         are read, nothing else is sent by Gradio.
         """
+        self._leave_gate()
         name, size = "", 0
         data: list[bytes] = []
         for line in self._lines(first_within_s):
@@ -153,18 +206,32 @@ class Incoming:
                 searched = len(pending)
                 if searched > self._limit_bytes:
                     self._raise_too_large()
+                if searched >= LARGE_FROM_BYTES:
+                    self._enter_gate()
 
     def _raise_too_large(self) -> NoReturn:
         raise UpstreamBadResponse(f"The answer is larger than {self._limit_bytes} bytes.")
 
 
 class Conversation:
-    """The requests of one job, to one origin, sharing cookies."""
+    """The requests of one job, to one origin, sharing cookies.
+
+    An answer takes a place at the gate; of a large one the conversation keeps it until its next request, or
+    `leave_gate`.
+    """
 
     def __init__(self, transport: Transport, base_url: str, headers: Mapping[str, str]) -> None:
         self._transport = transport
         self._origin = origin_of(base_url)
-        self._session = transport.new_session(headers)
+        self._headers = {**_HEADERS, **headers}
+        self._cookies = RequestsCookieJar()
+        self._pass: Pass | None = None
+
+    def leave_gate(self) -> None:
+        """Make room for other large answers: this one has gone out, or came to nothing."""
+        if self._pass is not None:
+            self._transport.gate.leave(self._pass)
+            self._pass = None
 
     def owns(self, url: str) -> bool:
         """Return whether `url` lies at the configured origin."""
@@ -188,11 +255,13 @@ class Conversation:
         for _ in range(_MAX_REDIRECTS + 1):
             if not self.owns(url):
                 raise UpstreamRejected("The upstream redirects to another host.", log_text=url)
+            self.leave_gate()
             response = self._send(method, url, body, deadline)
             try:
                 location = response.headers.get("Location")
                 if not (response.is_redirect and location):
-                    yield self._transport.incoming(response)
+                    enter = functools.partial(self._enter_gate, deadline)
+                    yield self._transport.incoming(response, enter_gate=enter, leave_gate=self.leave_gate)
                     return
             finally:
                 response.close()
@@ -204,24 +273,26 @@ class Conversation:
                 method, body = "GET", None
         raise UpstreamBadResponse("The upstream redirects in a circle.", log_text=url)
 
+    def _enter_gate(self, deadline: Deadline) -> None:
+        try:
+            self._pass = self._pass or self._transport.gate.enter(deadline)
+        except TimeoutError:
+            if deadline.is_cancelled:
+                raise
+            # It is this service that has no time, and not the upstream.
+            raise Overloaded("Too many large answers arrive at once.", retry_after_s=LONGEST_STAY_S) from None
+
     def _send(self, method: str, url: str, body: object, deadline: Deadline) -> requests.Response:
-        with self._transport.limited(deadline) as timeout:
-            return self._session.request(
-                method,
-                url,
-                data=None if body is None else msgspec.json.encode(body),
-                headers={} if body is None else {"Content-Type": "application/json"},
-                timeout=timeout,
-                stream=True,
-                allow_redirects=False,
-            )
-
-
-class _Session(requests.Session):
-    """requests' session without its redirects: it would read their whole body, uncapped, even if told not to follow."""
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - the signature is requests'
-        return None
+        # Without a session of requests: it reads the whole body of a redirect, uncapped, even if told not to follow.
+        headers = self._headers | trace.outgoing_headers()
+        data = None if body is None else msgspec.json.encode(body)
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        with self._transport.sending(deadline, functools.partial(self._enter_gate, deadline)) as send:
+            request = requests.Request(method, url, headers, data=data, cookies=self._cookies).prepare()
+            response = send(request)
+            self._cookies.update(response.cookies)
+            return response
 
 
 class Transport:
@@ -232,42 +303,52 @@ class Transport:
         silence_timeout_s: Longest wait between two bytes, seconds.
         limit_bytes: Largest answer, in bytes after decompression.
         connections: Connections kept open for reuse.
+        authorities: A file of the certificates that are trusted under TLS; by default those of certifi.
     """
 
     def __init__(
-        self, *, connect_timeout_s: float, silence_timeout_s: float, limit_bytes: int, connections: int
+        self,
+        *,
+        connect_timeout_s: float,
+        silence_timeout_s: float,
+        limit_bytes: int,
+        connections: int,
+        authorities: str | None = None,
     ) -> None:
         self._connect_timeout_s = connect_timeout_s
         self._silence_timeout_s = silence_timeout_s
         self._limit_bytes = limit_bytes
+        self._authorities = authorities or True
         self._limits = Limits()
+        self.gate = Gate(ANSWERS_AT_ONCE, longest_stay_s=LONGEST_STAY_S)
         self._adapter = LimitedAdapter(self._limits, connections)
 
     def converse(self, base_url: str, headers: Mapping[str, str]) -> Conversation:
         """Return a conversation with the origin of `base_url` that sends `headers` along."""
         return Conversation(self, base_url, headers)
 
-    def new_session(self, headers: Mapping[str, str]) -> requests.Session:
-        session = _Session()
-        session.trust_env = False
-        session.mount("https://", self._adapter)
-        session.mount("http://", self._adapter)
-        # Compression costs more than it saves on audio, and base64 of audio hardly shrinks.
-        session.headers.update({"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "studio"})
-        session.headers.update(headers)
-        return session
-
-    def incoming(self, response: requests.Response) -> Incoming:
-        return Incoming(response, self._limit_bytes, self._limits)
+    def incoming(
+        self, response: requests.Response, *, enter_gate: Callable[[], None], leave_gate: Callable[[], None]
+    ) -> Incoming:
+        return Incoming(response, self._limit_bytes, self._limits, enter_gate=enter_gate, leave_gate=leave_gate)
 
     @contextmanager
-    def limited(self, deadline: Deadline) -> Iterator[tuple[float, float]]:
-        """Set the current thread's limits; they hold until the next exchange of this thread begins."""
+    def sending(self, deadline: Deadline, enter_gate: Callable[[], None]) -> Iterator[Send]:
+        """Give what sends a request, under limits that hold until the next exchange of this thread begins.
+
+        When a thousand answers come at once, not even their headers are read by all threads at the same time: the gate
+        is entered with the first byte.
+        """
         self._limits.deadline = deadline
         self._limits.silence_s = self._silence_timeout_s
-        with translated(self._limits):
-            wait_s = self._limits.next_wait_s()
-            yield min(self._connect_timeout_s, wait_s), wait_s
+        self._limits.enter = enter_gate
+        try:
+            with translated(self._limits):
+                wait_s = self._limits.next_wait_s()
+                timeout = (min(self._connect_timeout_s, wait_s), wait_s)
+                yield functools.partial(self._adapter.send, stream=True, timeout=timeout, verify=self._authorities)
+        finally:
+            self._limits.enter = None
 
 
 def origin_of(url: str) -> tuple[str, str, int | None]:

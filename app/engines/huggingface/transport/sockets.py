@@ -28,18 +28,29 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util import create_urllib3_context, wait_for_read, wait_for_write
 
+from app import turns
 from app.retry import Deadline
 
 T = TypeVar("T")
 
 READ_BYTES: Final = 65_536
 
+_BUFFER_BYTES: Final = 8_192
+"""Of a connection: enough for its headers. Bodies go past it; a thousand connections keep a thousand of them."""
+
 
 class Limits(threading.local):
-    """The limits of the exchange that the current thread is in; one object per transport."""
+    """The limits of the exchange that the current thread is in; one object per transport.
+
+    Attributes:
+        deadline: Of the exchange.
+        silence_s: Longest wait between two bytes, seconds.
+        enter: Called before anything is read of an answer that had to be waited for; it may wait.
+    """
 
     deadline: Deadline | None = None
     silence_s: float = 60.0
+    enter: Callable[[], None] | None = None
 
     def next_wait_s(self) -> float:
         """Return how long the next wait on the network may be, or raise when time is up."""
@@ -62,6 +73,7 @@ class Limits(threading.local):
             try:
                 return operation()
             except (BlockingIOError, ssl.SSLWantReadError):
+                turns.rest()
                 wait_for_read(sock, wait_s)
             except ssl.SSLWantWriteError:
                 wait_for_write(sock, wait_s)
@@ -82,7 +94,12 @@ class _DeadlineReader(io.RawIOBase):
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         self._sock.settimeout(0)  # before each request, urllib3 sets it back
-        return self._limits.when_ready(self._sock, self._limits.silence_s, lambda: self._sock.recv_into(buffer))
+        return self._limits.when_ready(self._sock, self._limits.silence_s, functools.partial(self._receive, buffer))
+
+    def _receive(self, buffer: bytearray | memoryview) -> int:
+        if self._limits.enter is not None and wait_for_read(self._sock, 0):
+            self._limits.enter()
+        return self._sock.recv_into(buffer)
 
     def close(self) -> None:
         self._held.close()
@@ -97,7 +114,7 @@ class _DeadlineSocket:
         self._limits = limits
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_DeadlineReader(self._sock, self._limits), READ_BYTES)
+        return io.BufferedReader(_DeadlineReader(self._sock, self._limits), _BUFFER_BYTES)
 
 
 def _limited_response(limits: Limits, sock: socket.socket, method: str | None = None) -> http.client.HTTPResponse:
@@ -158,6 +175,7 @@ def _connect_in_time(connect: Callable[[], socket.socket], connection: HTTPConne
             outcome.put(result)
 
     limit_s = min(float(connection.timeout or limits.silence_s), limits.next_wait_s())
+    turns.rest()
     threading.Thread(target=run, name="upstream-connect", daemon=True).start()
     for wait_s in limits.waits_s(limit_s):
         with suppress(queue.Empty):

@@ -228,13 +228,18 @@ def completed(*outputs: object) -> Handler:
 
 
 def new_transport(
-    *, connect_timeout_s: float = 2.0, silence_timeout_s: float = 2.0, limit_bytes: int = LIMIT_BYTES
+    *,
+    connect_timeout_s: float = 2.0,
+    silence_timeout_s: float = 2.0,
+    limit_bytes: int = LIMIT_BYTES,
+    authorities: str | None = None,
 ) -> Transport:
     return Transport(
         connect_timeout_s=connect_timeout_s,
         silence_timeout_s=silence_timeout_s,
         limit_bytes=limit_bytes,
         connections=4,
+        authorities=authorities,
     )
 
 

@@ -221,7 +221,7 @@ def test_without_a_token_no_header_is_sent() -> None:
     ],
 )
 def test_a_spaces_proxy_gets_a_header_that_it_takes_away(url: str, header: str) -> None:
-    sent = engine_for(url, hf_token=TOKEN)._conversation()._session.headers
+    sent = engine_for(url, hf_token=TOKEN)._conversation()._headers
     assert sent[header] == f"Bearer {TOKEN}"
     assert {"X-HF-Authorization", "Authorization"} & set(sent) == {header}
 
@@ -326,7 +326,31 @@ def test_that_there_is_no_gradio_app_is_remembered_once_a_call_has_proved_it() -
         failure_of(engine)
         generate(engine)
         generate(engine)
-        assert server.paths() == ["GET /config", "POST /", "GET /config", "POST /", "POST /"]
+        assert server.paths() == ["GET /config", "POST /", "POST /", "POST /"]
+
+
+def test_a_doubtful_verdict_holds_for_a_while() -> None:
+    clock = FakeClock()
+    with serve(Routes({"/config": status(404), "/": {"no": "audio"}})) as server:
+        engine = engine_for(server.url, clock=clock)
+        for _ in range(3):
+            failure_of(engine)
+        clock.now_s += DETECTION_HOLDS_S
+        failure_of(engine)
+        assert server.paths() == ["GET /config", "POST /", "POST /", "POST /", "GET /config", "POST /"]
+
+
+def test_an_app_that_was_too_busy_to_describe_itself_is_asked_again() -> None:
+    clock = FakeClock()
+    with serve(Routes(gradio(**{INFO: [status(503), {"named_endpoints": {}}]}))) as server:
+        engine = engine_for(server.url, clock=clock)
+        for _ in range(2):
+            generate(engine)
+        assert server.paths().count(f"GET {INFO}") == 1
+        for _ in range(2):
+            clock.now_s += DETECTION_HOLDS_S
+            generate(engine)
+        assert server.paths().count(f"GET {INFO}") == 2
 
 
 def test_a_space_that_was_booting_is_called_as_soon_as_it_is_up() -> None:

@@ -149,8 +149,11 @@ def test_info_of_unnamed_functions_goes_by_number() -> None:
         status(200, b"<html>rendered on the server</html>", Content_Type="text/html"),
         status(401, {"detail": "Not authenticated"}),
         status(500, {"error": None}),
+        status(429, {"error": "Too many requests"}),
+        lambda exchange: exchange.hang_up(),
+        lambda _: time.sleep(1.5),
     ],
-    ids=["another count", "another shape", "a web page", "protected", "broken"],
+    ids=["another count", "another shape", "a web page", "protected", "broken", "too busy", "cut off", "silent"],
 )
 def test_an_app_is_usable_without_its_info(info: object) -> None:
     function = app_of(gradio_config(), info).choose(None)

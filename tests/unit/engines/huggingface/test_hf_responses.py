@@ -6,7 +6,7 @@ import base64
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -39,6 +39,36 @@ FILE = {"path": "/files/a.wav", "meta": {"_type": "gradio.FileData"}}
 
 def found_in(value: object, *, limit_bytes: int = LIMIT_BYTES) -> list[Found]:
     return list(find_audio(value, limit_bytes=limit_bytes))
+
+
+# ---------------------------------------------------------------------- large answers
+
+LARGE_WAV = tone(5.0).content
+LARGE_BASE64 = base64.b64encode(LARGE_WAV).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LARGE_BASE64,
+        "data:audio/wav;base64," + LARGE_BASE64,
+        "\n".join(LARGE_BASE64[at : at + 76] for at in range(0, len(LARGE_BASE64), 76)),
+        f"Generated_audio_file <audio src='data:audio/wav;base64,{LARGE_BASE64}'>",
+    ],
+    ids=["plain", "data URL", "with line breaks", "a page that begins like base64"],
+)
+@pytest.mark.parametrize("wrapped", [str, lambda text: {"data": [text, 7]}], ids=["alone", "wrapped"])
+def test_the_audio_in_a_long_text_is_found(text: str, wrapped: Callable[[str], object]) -> None:
+    body = json.dumps(wrapped(text)).encode()
+
+    assert list(find_in_answer(Answer(200, {}, body), limit_bytes=LIMIT_BYTES)) == [LARGE_WAV]
+
+
+def test_a_long_text_that_only_seems_to_be_audio_is_refused() -> None:
+    body = json.dumps({"audio": LARGE_BASE64[:-2] + "!!"}).encode()
+
+    with pytest.raises(UpstreamBadResponse, match="not valid base64"):
+        list(find_in_answer(Answer(200, {}, body), limit_bytes=LIMIT_BYTES))
 
 
 # ---------------------------------------------------------------------- the folder

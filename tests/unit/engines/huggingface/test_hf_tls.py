@@ -76,9 +76,7 @@ def trusting(authority: trustme.CA, tmp_path: Path) -> Callable[[str], Conversat
     authority.cert_pem.write_to_path(bundle)
 
     def begin(url: str) -> Conversation:
-        conversation = new_transport().converse(url, {})
-        conversation._session.verify = str(bundle)
-        return conversation
+        return new_transport(authorities=str(bundle)).converse(url, {})
 
     return begin
 

@@ -341,7 +341,7 @@ def test_a_slow_name_lookup_does_not_outlast_the_connect_timeout(monkeypatch: py
         lookup, asked = socket.getaddrinfo, threading.Event()
 
         def slow(*args: object, **options: object) -> object:
-            time.sleep(0.4)
+            time.sleep(1.5)
             asked.set()
             return lookup(*args, **options)  # type: ignore[arg-type]
 
@@ -350,8 +350,8 @@ def test_a_slow_name_lookup_does_not_outlast_the_connect_timeout(monkeypatch: py
         started_s = time.monotonic()
         with pytest.raises(UpstreamUnavailable, match="cannot be reached in time"):
             conversation.get(server.url, deadline=soon(60))
-        assert time.monotonic() - started_s < 0.35
-        assert asked.wait(1), "the lookup goes on alone"
+        assert time.monotonic() - started_s < 1.2
+        assert asked.wait(5), "the lookup goes on alone"
         time.sleep(0.05)
         assert server.requests == [], "what it opened too late is closed unused"
 
