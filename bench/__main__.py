@@ -1,53 +1,46 @@
-"""`make bench`: 30 s of stereo WAV as base64 in JSON, direct, through this service, through the naive one."""
+"""`make bench`: everything that `docs/performance.md` says, measured anew.
+
+`python -m bench [a] [b] [c] [d] [e] [f] [--quick]`: the parts of `bench.parts`, all of them when
+none is named. The tables go into the page and every figure into `out/bench/`; with `--quick` the
+rounds are few, and the page stays as it is.
+"""
 
 from __future__ import annotations
 
-import json
+import argparse
 import os
-import platform
-import statistics
+import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
 
-from bench import servers
+from bench import report
+from bench.parts import PARTS
 
-ROUNDS, WARM_UP_ROUNDS = 40, 5
-REQUEST = json.dumps({"prompt": "calm piano", "duration": 30}).encode()
-
-
-def main() -> None:
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {ROUNDS} rounds\n")
-    with ExitStack() as stack:
-        port = servers.free_port()
-        upstream = stack.enter_context(servers.running(servers.upstream(port), port))
-        url = f"http://127.0.0.1:{upstream}/run/predict"
-        port = servers.free_port()
-        studio = stack.enter_context(servers.running(servers.studio(port), port, env={"HF_API_URL": url}))
-        port = servers.free_port()
-        naive = stack.enter_context(servers.running(servers.naive(port), port, env={"NAIVE_UPSTREAM": url}))
-        calls = {
-            "direct": lambda: servers.post(upstream, "/run/predict", REQUEST),
-            "this service": lambda: servers.post(studio, "/studio-generate", REQUEST),
-            "naive Flask + requests": lambda: servers.post(naive, "/studio-generate", REQUEST),
-        }
-        medians_ms = {name: statistics.median(times) for name, times in _timed_ms(calls).items()}
-    print("| 30 s stereo WAV, one client | p50 ms | × this service |\n|---|---|---|")
-    for name, median_ms in medians_ms.items():
-        print(f"| {name} | {median_ms:.1f} | {median_ms / medians_ms['this service']:.2f} |")
+BUSY_LOAD = 0.5
+"""A load average above this, before anything is measured, is worth a word."""
 
 
-def _timed_ms(calls: dict[str, Callable[[], bytes]]) -> dict[str, list[float]]:
-    """Call each in turn, round by round, so that the machine's moods meet all alike."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(WARM_UP_ROUNDS + ROUNDS):
-        for name, call in calls.items():
-            started_s = time.perf_counter()
-            call()
-            if number >= WARM_UP_ROUNDS:
-                times[name].append(1000 * (time.perf_counter() - started_s))
-    return times
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure side by side.")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"one of {', '.join(PARTS)}; all when none is named")
+    parser.add_argument("--quick", action="store_true", help="a short look, which is not published")
+    asked = parser.parse_args()
+    if unknown := set(asked.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    machine = report.machine()
+    print(*(f"{name}: {value}" for name, value in machine.items()), sep="\n", flush=True)
+    if (load := os.getloadavg()[0]) > BUSY_LOAD:
+        print(f"\nThis machine is busy (load average {load:.2f}): what follows is worth little.", flush=True)
+    missed = False
+    for part in asked.parts or PARTS:
+        started_s = time.monotonic()
+        found = PARTS[part](quick=asked.quick)
+        path = report.save(part, found, machine, publish=not asked.quick)
+        print(f"\n## {part}: {found.title}\n\n{found.markdown()}\n")
+        print(f"({time.monotonic() - started_s:.0f} s; every figure: {path})", flush=True)
+        missed = missed or any(goal.met is False for goal in found.goals)
+    print("\nSome goals are missed." if missed else "\nNo goal is missed.")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

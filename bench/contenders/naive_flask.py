@@ -1,4 +1,4 @@
-"""The gateway as one would first write it, to compare with: no limits, no proof, no mapping of failures."""
+"""The gateway as one would first write it: no limits, no proof, no mapping of failures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import requests
 from flask import Flask, Response, request
 
 app = Flask(__name__)
-UPSTREAM = os.environ["NAIVE_UPSTREAM"]
+UPSTREAM = os.environ["UPSTREAM_URL"]
 
 
 @app.post("/studio-generate")
