@@ -72,6 +72,8 @@ SETTINGS: Final[Mapping[str, str]] = {
     "STUDIO_MAX_AUDIO_BYTES": str(MAX_AUDIO_BYTES),
     # Opening is what it would do here, and what no other cell could be told from. It has tests of its own.
     "STUDIO_BREAKER_FAILURES": "1000",
+    # All cells come from one address, which may have half of the streams.
+    "STUDIO_MAX_STREAMS": "128",
 }
 
 
