@@ -314,6 +314,19 @@ class Scripts(Protocol):
         """Run the script on the server and return what it returns."""
 
 
+def redis_options() -> dict[str, object]:
+    """Return how Redis is talked to, by all who do: given up soon and not asked twice, because requests wait for it."""
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    return {
+        "socket_timeout": REDIS_TIMEOUT_S,
+        "socket_connect_timeout": REDIS_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+    }
+
+
 def connect(url: str) -> Scripts:
     """Return a client of the Redis that answers there.
 
@@ -323,17 +336,8 @@ def connect(url: str) -> Scripts:
     """
     # Imported here because it takes half a second, and most services do without.
     from redis import Redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
 
-    client = Redis.from_url(
-        url,
-        socket_timeout=REDIS_TIMEOUT_S,
-        socket_connect_timeout=REDIS_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-        decode_responses=True,
-    )
+    client = Redis.from_url(url, decode_responses=True, **redis_options())
     client.ping()
     return cast("Scripts", client)
 

@@ -18,6 +18,7 @@ import structlog
 from limits import RateLimitItem, parse_many
 from limits.storage import RedisStorage, Storage
 
+from app.breaker import REDIS_TIMEOUT_S, redis_options
 from app.retry import Clock
 
 _log = structlog.get_logger(__name__)
@@ -25,7 +26,6 @@ _log = structlog.get_logger(__name__)
 _PREFIX: Final = "studio:limits"
 _SWEEP_AGAIN_S: Final = 1.0
 
-_REDIS_TIMEOUT_S: Final = 0.25
 _REDIS_CONNECTIONS: Final = 16
 _ASK_AGAIN_S: Final = 5.0
 _WARN_AGAIN_S: Final = 60.0
@@ -133,17 +133,9 @@ def _hit(storage: Storage, limit: RateLimitItem, key: str) -> Standing:
 def _redis(url: str) -> Storage:
     """Return counters in Redis, which is given up soon when it does not answer: a request cannot wait for it."""
     from redis import BlockingConnectionPool
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
 
     pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=_REDIS_CONNECTIONS,
-        timeout=_REDIS_TIMEOUT_S,
-        socket_timeout=_REDIS_TIMEOUT_S,
-        socket_connect_timeout=_REDIS_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
+        url, max_connections=_REDIS_CONNECTIONS, timeout=REDIS_TIMEOUT_S, **redis_options()
     )
     return RedisStorage(url, connection_pool=pool)
 

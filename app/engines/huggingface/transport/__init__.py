@@ -252,15 +252,15 @@ class Conversation:
         Raises:
             EngineError: no answer, or none that may be followed.
         """
+        enter = functools.partial(self._enter_gate, deadline)
         for _ in range(_MAX_REDIRECTS + 1):
             if not self.owns(url):
                 raise UpstreamRejected("The upstream redirects to another host.", log_text=url)
             self.leave_gate()
-            response = self._send(method, url, body, deadline)
+            response = self._send(method, url, body, deadline, enter)
             try:
                 location = response.headers.get("Location")
                 if not (response.is_redirect and location):
-                    enter = functools.partial(self._enter_gate, deadline)
                     yield self._transport.incoming(response, enter_gate=enter, leave_gate=self.leave_gate)
                     return
             finally:
@@ -282,13 +282,15 @@ class Conversation:
             # It is this service that has no time, and not the upstream.
             raise Overloaded("Too many large answers arrive at once.", retry_after_s=LONGEST_STAY_S) from None
 
-    def _send(self, method: str, url: str, body: object, deadline: Deadline) -> requests.Response:
+    def _send(
+        self, method: str, url: str, body: object, deadline: Deadline, enter_gate: Callable[[], None]
+    ) -> requests.Response:
         # Without a session of requests: it reads the whole body of a redirect, uncapped, even if told not to follow.
         headers = self._headers | trace.outgoing_headers()
         data = None if body is None else msgspec.json.encode(body)
         if data is not None:
             headers["Content-Type"] = "application/json"
-        with self._transport.sending(deadline, functools.partial(self._enter_gate, deadline)) as send:
+        with self._transport.sending(deadline, enter_gate) as send:
             request = requests.Request(method, url, headers, data=data, cookies=self._cookies).prepare()
             response = send(request)
             self._cookies.update(response.cookies)
