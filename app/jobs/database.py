@@ -8,6 +8,7 @@ server is back, the next use succeeds.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -224,10 +225,16 @@ def _sqlite_engine(path: Path) -> sa.Engine:
 
     @event.listens_for(engine, "do_connect")
     def make_private_file(*_: object) -> None:
-        # SQLite would make it readable for everyone, and gives its log the same mode. Opening it here for
-        # writing also refuses what SQLite would not: it quietly falls back to a connection that can only read.
+        # SQLite would make it readable for everyone, and gives its log the same mode.
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            # A file that is there must not be opened: closing it again would drop every lock that this process has
+            # on it (POSIX), and whoever closes it last elsewhere would delete the log that is written here.
+            # SQLite quietly falls back to a connection that can only read; this refuses that.
+            if not os.access(path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)) from None
 
     @event.listens_for(engine, "connect")
     def set_up(connection: sqlite3.Connection, _: object) -> None:

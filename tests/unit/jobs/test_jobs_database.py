@@ -6,6 +6,8 @@ import dataclasses
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -56,6 +58,20 @@ def test_nobody_else_can_read_the_files(sqlite_settings: Settings, sqlite_databa
     files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in sqlite_settings.data_dir.iterdir()}
     assert files == {SQLITE_FILE: 0o600, f"{SQLITE_FILE}-wal": 0o600, f"{SQLITE_FILE}-shm": 0o600}
     assert stat.S_IMODE(sqlite_settings.data_dir.stat().st_mode) == 0o700
+
+
+def test_who_looks_in_from_outside_takes_nothing_along(sqlite_settings: Settings, sqlite_database: Database) -> None:
+    """Whoever closes the file last deletes the log beside it, and only locks tell that others have it open."""
+    with sqlite_database.reading(), sqlite_database.reading():  # two connections
+        pass
+    path = sqlite_settings.data_dir / SQLITE_FILE
+    look = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('PRAGMA user_version').fetchall(); c.close()"
+    )
+
+    subprocess.run([sys.executable, "-c", look, path], check=True, timeout=60)
+
+    assert path.with_name(f"{SQLITE_FILE}-wal").exists()
 
 
 def test_a_folder_that_exists_stays_as_it_is(sqlite_settings: Settings, sqlite_database: Database) -> None:
