@@ -11,7 +11,7 @@ DEV_READY := $(VENV)/dev-ready
 export MALLOC_ARENA_MAX ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-gradio check format contract fault-matrix bench bench-jobs bench-composer docs pictures lock clean
+.PHONY: help setup run test test-gradio check format contract fault-matrix bench bench-jobs bench-composer eval-failures docs pictures lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,10 @@ bench-jobs: $(DEV_READY) ## kill the service in mid-run, hundreds of jobs long, 
 bench-composer: $(DEV_READY) ## measure what a piece of the embedded composer costs
 	$(BIN)/python -m bench.composer
 
+eval-failures: $(RUN_READY) ## say how often the failure analyser is right (LABELLED=file.jsonl)
+	@test -n "$(LABELLED)" || { echo "Name a labelled file: make eval-failures LABELLED=labelled.jsonl"; exit 2; }
+	$(BIN)/python -m tools.eval_failures $(if $(WRONG),--wrong) "$(LABELLED)"
+
 pictures: $(DEV_READY) ## draw the pictures of docs/composer.md
 	$(BIN)/python -m tools.draw_pieces
 
@@ -71,10 +75,13 @@ lock: $(DEV_READY) ## pin the dependencies of pyproject.toml, with hashes, for P
 clean: ## remove what make made
 	rm -rf $(VENV) .coverage .coverage.json .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-$(BIN)/studio:
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Studio needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s/bin/python" -m app.cli "$$@"\n' "$(CURDIR)" "$(CURDIR)/$(VENV)" > $@
+
+# -P: else code in the folder that it is called in would be run.
+$(BIN)/studio: Makefile | $(BIN)/python
+	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s/bin/python" -P -m app.cli "$$@"\n' "$(CURDIR)" "$(CURDIR)/$(VENV)" > $@
 	@chmod +x $@
 
 $(RUN_READY): requirements.txt | $(BIN)/studio

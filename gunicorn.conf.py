@@ -21,7 +21,7 @@ from app import background, logs
 from app.serving.files import allow_open_files
 from app.serving.worker import Limits, Worker
 from app.settings import SettingsError, load
-from app.web.body import LARGEST_BODY_BYTES
+from app.web.body import LARGE_BODIES, MAX_BODY_BYTES, MAX_TEXT_BODY_BYTES
 
 try:
     _settings = load()
@@ -51,6 +51,9 @@ _SLOW_BYTES = max(_settings.max_active, 16) * 6_000_000
 # All who may be answered at once may also come at once.
 _MAX_WAITING = 1_000 + _settings.max_active
 _MAX_WAITING_BYTES = 16 * 2**20
+
+# Logs that are collected at a time to be analysed: half of those bytes, so that others can send meanwhile.
+_MAX_LARGE = 4
 # Complete requests that no thread has taken up yet, and their size together; beyond these callers are refused.
 _MAX_QUEUED = 1_000 + _settings.max_active
 _MAX_QUEUED_BYTES = 16 * 2**20
@@ -73,7 +76,9 @@ class StudioWorker(Worker):
     """gunicorn's threads, within what callers may take up here."""
 
     limits = Limits(
-        max_body_bytes=LARGEST_BODY_BYTES,
+        max_body_bytes=MAX_BODY_BYTES,
+        larger_bodies=tuple((start, MAX_TEXT_BODY_BYTES) for start in LARGE_BODIES),
+        max_large=_MAX_LARGE,
         request_timeout_s=_settings.request_timeout_s,
         send_timeout_s=_settings.send_timeout_s,
         # Where the system allows few open files, half of them are for those who are being answered.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from app.settings import Settings
     from app.studio import Studio
     from app.web.events import Streams
+    from app.web.failures import OpenTraining
     from app.web.health import Check
     from app.web.jobs import OpenJobs
 
@@ -128,6 +129,7 @@ def create_app(
     *,
     engine: Engine | Literal["from settings"] | None = "from settings",
     jobs: OpenJobs | None = None,
+    training: OpenTraining | None = None,
 ) -> OpenAPI:
     """Return the service as a WSGI application.
 
@@ -136,6 +138,7 @@ def create_app(
         engine: What makes the music. None is an engine that is not configured; by default
             `settings.engine` names it.
         jobs: Opens what keeps the jobs; by default what the settings name.
+        training: Opens what keeps training runs; the same.
     Raises:
         SettingsError: the environment holds settings that cannot be used.
     """
@@ -149,7 +152,20 @@ def create_app(
     from app.metrics import Metrics
     from app.settings import load
     from app.studio import open_studio
-    from app.web import callers, docs, edge, engines, events, generate, guard, health, limits, problems, tracing
+    from app.web import (
+        callers,
+        docs,
+        edge,
+        engines,
+        events,
+        failures,
+        generate,
+        guard,
+        health,
+        limits,
+        problems,
+        tracing,
+    )
     from app.web import jobs as web_jobs
     from app.web import metrics as web_metrics
 
@@ -189,6 +205,7 @@ def create_app(
     callers.admit(app)
     app.register_api(generate.blueprint(studio, jobs))
     app.register_api(web_jobs.blueprint(jobs, studio, streams))
+    app.register_api(failures.blueprint(jobs, training or parts.training))
     in_use = studio.stand_in.engine if studio.stand_in else engine_name
     app.register_api(engines.blueprint(ENGINES, settings, in_use=in_use))
     app.register_api(

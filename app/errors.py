@@ -16,6 +16,7 @@ StudioError
 ├── IdempotencyConflict
 ├── JobNotFinished
 ├── NoResult
+├── JobNotFailed
 ├── Gone
 ├── PayloadTooLarge
 ├── UnsupportedMediaType
@@ -26,6 +27,7 @@ StudioError
 ├── NotReady
 ├── JobStoreUnavailable
 ├── ResultLost
+├── AnalysisFailed
 ├── InternalError
 └── EngineError
     ├── PromptRefused
@@ -176,6 +178,14 @@ class NoResult(StudioError):
     when = "The result of a job that failed was asked for."
 
 
+class JobNotFailed(StudioError):
+    status = 409
+    retryable = False
+    title = "There is no failure to analyse."
+    hint = "Ask for an analysis of what has `status` `failed`."
+    when = "An analysis was asked for of a job or a training run that has not failed."
+
+
 class Gone(StudioError):
     status = 410
     retryable = False
@@ -189,7 +199,7 @@ class PayloadTooLarge(StudioError):
     retryable = False
     title = "The request body is too large."
     hint = "A request is a small JSON object; shorten the prompt."
-    when = "The body is larger than 64 KiB."
+    when = "The body is larger than 64 KiB, or than 2 MiB where an error is to be analysed."
 
 
 class UnsupportedMediaType(StudioError):
@@ -260,6 +270,14 @@ class ResultLost(StudioError):
     title = "The audio of this job is lost."
     hint = "Generate the piece again; the `seed` in the job's `request` asks for the same one."
     when = "The file of a finished job is missing or damaged in the store."
+
+
+class AnalysisFailed(StudioError):
+    status = 500
+    retryable = False
+    title = "The failure could not be analysed."
+    hint = "Read the error itself; tell the operator of this service the `request_id`."
+    when = "The analyser itself fails. `details` says with what; the log has the traceback."
 
 
 class InternalError(StudioError):
@@ -360,6 +378,7 @@ def problem(error: StudioError, *, request_id: str, scrub: Callable[[str], str])
     known = {
         "retry_after": None if wait_s is None else max(math.ceil(wait_s), 1),
         "attempts": error.attempts,
+        "details": error.detail if isinstance(error, AnalysisFailed) else None,
     }
     return {
         "type": f"/docs/errors#{error.code()}",

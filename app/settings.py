@@ -182,7 +182,7 @@ class Settings(BaseSettings):
         ge=60,
         le=2_592_000,
         alias="STUDIO_JOB_TTL_S",
-        description="Seconds a finished job and its file are kept.",
+        description="Seconds a finished job and its file are kept, and what is told of a training run.",
     )
     job_attempts: int = Field(
         3, ge=1, le=10, alias="STUDIO_JOB_ATTEMPTS", description="Attempts at a job's piece, the first one included."

@@ -15,11 +15,12 @@ from fakes import TONE, FakeEngine
 from flask.testing import FlaskClient
 
 from app import create_app
-from app.errors import EngineError, problem
+from app.errors import EngineError, StudioError, problem
 from app.jobs import Jobs
 from app.jobs.database import open_database
 from app.jobs.job import COMPOSING, FAILED, Job, Result
 from app.jobs.records import Records
+from app.jobs.training import TrainingRuns
 from app.logs import Scrubber
 from app.retry import Deadline
 from app.settings import Settings
@@ -64,7 +65,8 @@ class JobService:
             ttl_s=self.settings.job_ttl_s,
             clock=self.clock,
         )
-        self.app = create_app(self.settings, engine=self.engine, jobs=lambda: self.jobs)
+        self.training = TrainingRuns(self.database, ttl_s=self.settings.job_ttl_s, clock=self.clock)
+        self.app = create_app(self.settings, engine=self.engine, jobs=lambda: self.jobs, training=lambda: self.training)
         self.client: FlaskClient = self.app.test_client()
 
     def submit(self, *, key: str | None = None, **request: object) -> str:
@@ -94,7 +96,7 @@ class JobService:
         result = Result(name, digest, len(content), "audio/wav", 1.0, job.request.brief.seed, remarks)
         assert self.records.succeed(job_id, result)
 
-    def fail(self, job_id: str, error: EngineError) -> None:
+    def fail(self, job_id: str, error: StudioError) -> None:
         """End the job as an executor does when the engine raises that."""
         told = problem(error, request_id=self.job(job_id).request_id, scrub=Scrubber())
         assert self.records.fail(job_id, told, retryable=error.retryable, message=FAILED)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from app import errors, settings
+from app import errors, failures, settings
 from app.engines.composer.instruments import INSTRUMENTS
 from app.engines.composer.plan.moods import MOODS
 from app.engines.composer.styles import STYLES, Style
@@ -48,6 +48,27 @@ How they are used: [composer.md](composer.md).
 
 """
 
+_FAILURES: Final = """\
+# Failures
+
+<!-- Made from app/failures/types.py by `make docs`; edit it there. -->
+
+What `app.failures.analyse` can find out from an error message or a log, by kind. It is asked with `POST
+/api/analyze-failure`, for a job of this service with `GET /api/jobs/{id}/analyze-failure`, or on the command line with
+`studio analyze --error 'CUDA out of memory'`, where `--error -` reads standard input. `confidence` is `high` where the
+words are telling and nothing speaks against them, `medium` where they are less so or another kind is close, `low`
+where they are weak; what is not recognised, healthy logs and warnings included, is `unknown` and `low`. Advice that
+follows from the message and the configuration (names, waits, sizes, batch sizes) comes before the advice below.
+
+How it works: text of any kind becomes a bounded number of plain lines; each line gets a role (an exception's own line
+counts for more than quoted code, and warnings of healthy runs for next to nothing); every rule of
+`app/failures/rules/` that finds its words scores for its kind, by how much the words prove and where they stand; the
+highest score wins, and its distance to the next kind makes the confidence. How to add a rule stands in
+[CONTRIBUTING.md](../CONTRIBUTING.md#what-a-failure-is-called); `make eval-failures LABELLED=labelled.jsonl` measures
+the analyser on a labelled file.
+
+"""
+
 _QUARTERS: Final[Mapping[tuple[bool, bool], str]] = {
     (True, True): "bright, driving",
     (True, False): "bright, still",
@@ -62,8 +83,22 @@ def pages() -> Mapping[Path, str]:
     return {
         DOCS / "errors.md": _ERRORS + errors.markdown_table(),
         DOCS / "configuration.md": _CONFIGURATION + settings.markdown_table(),
+        DOCS / "failures.md": _FAILURES + "\n".join(_failure_sections()) + "\n",
         DOCS / "composer-tables.md": _COMPOSER + "\n".join(_composer_tables()) + "\n",
     }
+
+
+def _failure_sections() -> Iterator[str]:
+    yield f"## Kinds ({len(failures.TYPES)})\n"
+    yield from _table(
+        ("kind", "phase", "retry?", "meaning"),
+        (
+            (f"[{row.name}](#{row.name})", row.phase, "yes" if row.retryable else "no", row.meaning)
+            for row in failures.TYPES.values()
+        ),
+    )
+    yield ""
+    yield failures.markdown_table().rstrip()
 
 
 def _composer_tables() -> Iterator[str]:

@@ -113,6 +113,21 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         )
         """,
     ),
+    (
+        """
+        CREATE TABLE studio_training (
+            owner TEXT NOT NULL,
+            id TEXT NOT NULL,
+            status TEXT NOT NULL,
+            error TEXT,
+            config TEXT,
+            size_bytes BIGINT NOT NULL,
+            updated_at_s DOUBLE PRECISION NOT NULL,
+            PRIMARY KEY (owner, id)
+        )
+        """,
+        "CREATE INDEX studio_training_by_time ON studio_training (updated_at_s)",
+    ),
 )
 """What leads from one version of our tables to the next, in words that both databases understand.
 

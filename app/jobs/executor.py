@@ -338,6 +338,7 @@ class Caretaker:
     def sweep(self) -> None:
         """Delete what has expired."""
         self._parts.jobs.sweep()
+        self._parts.training.sweep()
 
     def look_around(self) -> None:
         """Go on with what stands still, end what was given up, and forget what is over."""

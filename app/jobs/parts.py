@@ -17,6 +17,7 @@ from app.settings import Settings
 if TYPE_CHECKING:
     from app.jobs.database import Database
     from app.jobs.records import Records
+    from app.jobs.training import TrainingRuns
     from app.store import FileStore
 
 FAILURE_GOOD_S: Final = 5.0
@@ -34,6 +35,7 @@ class Parts:
     records: Records
     store: FileStore
     jobs: Jobs
+    training: TrainingRuns
 
 
 def open_parts(settings: Settings, *, engine_name: str, gate: Gate | None = None) -> Parts:
@@ -49,6 +51,7 @@ def open_parts(settings: Settings, *, engine_name: str, gate: Gate | None = None
     """
     from app.jobs.database import open_database
     from app.jobs.records import Records
+    from app.jobs.training import TrainingRuns
     from app.jobs.workflow import PieceQueue
     from app.store import FileStore
 
@@ -74,7 +77,7 @@ def open_parts(settings: Settings, *, engine_name: str, gate: Gate | None = None
         redirects=settings.store_redirects,
         gate=gate,
     )
-    return Parts(database, records, store, jobs)
+    return Parts(database, records, store, jobs, TrainingRuns(database, ttl_s=settings.job_ttl_s, gate=gate))
 
 
 class LateParts:
@@ -124,10 +127,21 @@ class LateParts:
         Raises:
             JobStoreUnavailable: the database cannot be used right now, or too many wait for it.
         """
+        return self._for_request().jobs
+
+    def training(self) -> TrainingRuns:
+        """Return the training runs to a request, likewise.
+
+        Raises:
+            JobStoreUnavailable: as for `jobs`.
+        """
+        return self._for_request().training
+
+    def _for_request(self) -> Parts:
         if self._opened is not None:
-            return self._opened.jobs
+            return self._opened
         with self._gate.passing():
-            return self().jobs
+            return self()
 
     def _raise_recent_failure(self) -> None:
         if self._failure is None:

@@ -41,12 +41,18 @@ class Arrival:
         awaits_continue: Whether the sender holds the body back until told to go on.
     """
 
-    def __init__(self, *, max_body_bytes: int) -> None:
+    def __init__(self, *, max_body_bytes: int, larger: tuple[tuple[bytes, int], ...] = ()) -> None:
+        """
+        Args:
+            max_body_bytes: Largest body that is collected.
+            larger: Beginnings of request lines, and the limit that holds for those in its place.
+        """
         self.content = bytearray()
         self.is_ready = False
         self.is_whole = False
         self.is_oversized = False
-        self._max_body_bytes = max_body_bytes
+        self._usual_body_bytes = self._max_body_bytes = max_body_bytes
+        self._larger = larger
         self._expects_continue = False
         self._body_at: int | None = None
         self._length: int | None = None
@@ -58,6 +64,11 @@ class Arrival:
     def has_body(self) -> bool:
         """Whether there is more to read of it than its head, or that cannot be known."""
         return self._length != 0
+
+    @property
+    def is_large(self) -> bool:
+        """Whether more of it has come than most requests may have."""
+        return len(self.content) > MAX_HEAD_BYTES + self._usual_body_bytes + READ_AHEAD_BYTES
 
     @property
     def awaits_continue(self) -> bool:
@@ -95,6 +106,9 @@ class Arrival:
             self.is_oversized = True
 
     def _read_framing(self, head: bytes) -> None:
+        for start, limit_bytes in self._larger:
+            if head.lstrip(_LINE_END).startswith(start):
+                self._max_body_bytes = limit_bytes
         lines: dict[bytes, list[bytes]] = {}
         for name, value in _FRAMING.findall(head):
             lines.setdefault(name.lower(), []).append(value.strip(b" \t").lower())

@@ -96,6 +96,8 @@ class Limits:
 
     Attributes:
         max_body_bytes: Largest body that is collected; what is larger is handed on to be refused.
+        larger_bodies: Beginnings of request lines, and the limit that holds for those in its place.
+        max_large: Requests with such bodies that are collected at a time; further ones are refused.
         request_timeout_s: From the first byte of a request to its last.
         send_timeout_s: For a step of an answer to be taken, see `readers.STEP_BYTES`.
         max_waiting: Connections that have nothing to do yet; the oldest goes for each one more.
@@ -117,6 +119,8 @@ class Limits:
     max_slow_readers: int
     max_slow_bytes: int
     express: tuple[bytes, ...]
+    larger_bodies: tuple[tuple[bytes, int], ...] = ()
+    max_large: int = 0
 
 
 class _Collected(Unreader):  # type: ignore[misc]  # gunicorn has no types
@@ -231,6 +235,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         )
         self._waiting: OrderedDict[Connection, None] = OrderedDict()
         self._waiting_bytes = 0
+        self._large = 0
         self._swept_at_s = self._reported_at_s = self.clock()
         self._is_stopping = False
         self._too_slow = self._too_many = self._refused = 0
@@ -324,7 +329,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         return keeps
 
     def _await_request(self, conn: Connection, begun: bytes = b"") -> None:
-        conn.arrival = Arrival(max_body_bytes=self.limits.max_body_bytes)
+        conn.arrival = Arrival(max_body_bytes=self.limits.max_body_bytes, larger=self.limits.larger_bodies)
         conn.was_told_to_continue = False
         conn.until_s = self.clock() + (self.cfg.keepalive if self.alive else _STOP_LINGER_S)
         self._wait(conn, self._receive)
@@ -345,12 +350,19 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _take(self, conn: Connection, arrival: Arrival, data: bytes) -> None:
         if not arrival.content:
             conn.until_s = self.clock() + self.limits.request_timeout_s
+        was_large = arrival.is_large
         arrival.feed(data)
         self._waiting_bytes += len(data)
+        if arrival.is_large and not was_large:
+            self._large += 1
         if arrival.is_ready:
             self._hand_over(conn, arrival)
         elif arrival.is_oversized:
             self._refuse(conn, InvalidRequest("The header lines are too long."))
+        elif arrival.is_large and not was_large and self._large > self.limits.max_large:
+            # Or else they would push out what others are sending.
+            self._refused += 1
+            self._refuse(conn, Overloaded("Too many large requests are arriving.", retry_after_s=_RETRY_WHEN_FULL_S))
         elif arrival.awaits_continue and not conn.was_told_to_continue:
             conn.was_told_to_continue = True
             _send_at_once(conn.sock, _CONTINUE)
@@ -418,6 +430,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.poller.unregister(conn.sock)
         if conn.arrival:
             self._waiting_bytes -= len(conn.arrival.content)
+            self._large -= conn.arrival.is_large
 
     def _let_oldest_go(self) -> None:
         if self._waiting:

@@ -7,7 +7,11 @@ flask-openapi3 would parse them too, but takes malformed JSON for an empty body,
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import wraps
 from typing import Final, NoReturn, TypeVar, get_type_hints
 
@@ -25,40 +29,50 @@ View = Callable[..., ResponseReturnValue]
 MAX_BODY_BYTES: Final = 64 * 1024
 """Largest body of a route that asks for no other bound."""
 
-LARGEST_BODY_BYTES: Final = MAX_BODY_BYTES
-"""Largest bound of any route: so much the server collects before it knows the route. It is the maximum of them all."""
+MAX_TEXT_BODY_BYTES: Final = 2 * 1024 * 1024
+"""For routes that take a log: 256 KiB of text is up to 1.5 MiB as JSON, where a character may become `\\u001b`."""
+
+LARGE_BODIES: Final = (b"POST /api/analyze-failure", b"PUT /api/training/local/")
+"""How the requests begin that may have those, for whoever collects requests."""
 
 MAX_FIELDS: Final = 500
 """Fields of one object in a body: the largest that is meant to come is a program's configuration."""
 
 _LONGEST_NAME: Final = 64
-"""Characters of an unknown field's name that are repeated to its sender."""
+"""Characters of a field's name that are repeated to its sender."""
 
 _MOST_ERRORS: Final = 20
 """Fields that an answer complains about: it must not be much larger than what it answers."""
+
+_LARGE_AT_ONCE: Final = 2
+"""Large bodies that are read at a time in one route: as text and objects each takes several times its size."""
+
+_STRINGS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+"""The strings of a JSON text; each attempt succeeds where it begins, so that searching takes linear time."""
 
 _MOST_DIGITS: Final = 1_000
 """Digits of a whole number; the largest finite number in floating point has 309."""
 
 
 def with_json_body(*, limit_bytes: int = MAX_BODY_BYTES) -> Callable[[View], View]:
-    """Give a view its argument `body`, of the model that the view's signature names.
+    """Give a view its argument `body`, and `path` if it has one, of the models that the view's signature names.
 
     Args:
-        limit_bytes: Largest body of this route, at most `LARGEST_BODY_BYTES`.
-
-    Raises:
-        ValueError: the server would not collect that much.
+        limit_bytes: Largest body of this route. Beyond `MAX_BODY_BYTES` all must be text, a few are read at a time, and
+            the server collects it for `LARGE_BODIES` alone.
     """
-    if limit_bytes > LARGEST_BODY_BYTES:
-        raise ValueError(f"the server collects {LARGEST_BODY_BYTES} bytes; LARGEST_BODY_BYTES must be {limit_bytes}")
 
     def decorate(view: View) -> View:
-        model = get_type_hints(view)["body"]
+        hints = get_type_hints(view)
+        places = threading.BoundedSemaphore(_LARGE_AT_ONCE)
 
         @wraps(view)
         def view_with_body(**path: object) -> ResponseReturnValue:
-            return view(body=read_json(model, limit_bytes=limit_bytes), **path)
+            known = {"path": _validated(hints["path"], path)} if "path" in hints else {}
+            is_large = (request.content_length or limit_bytes) > MAX_BODY_BYTES
+            with places if is_large else nullcontext():
+                body = read_json(hints["body"], limit_bytes=limit_bytes)
+            return view(body=body, **known)
 
         # flask-openapi3 documents the annotated body and, told so, leaves the validation to us.
         view_with_body.__delay_validate_request__ = True  # type: ignore[attr-defined]
@@ -69,6 +83,10 @@ def with_json_body(*, limit_bytes: int = MAX_BODY_BYTES) -> Callable[[View], Vie
 
 def read_json(model: type[Model], *, limit_bytes: int) -> Model:
     """Return the request's body as a model.
+
+    Args:
+        model: What it must be.
+        limit_bytes: How long it may be; what is beyond `MAX_BODY_BYTES` must be text.
 
     Raises:
         UnsupportedMediaType: it is not declared as JSON, or compressed.
@@ -91,11 +109,17 @@ def read_json(model: type[Model], *, limit_bytes: int) -> Model:
         raise _unusable("could not be read to its end") from None
     if len(content) > limit_bytes:
         raise too_large
-    fields = _parse(content)
+    if len(content) > MAX_BODY_BYTES and len(_STRINGS.sub(b'""', content)) > MAX_BODY_BYTES:
+        # A million empty lists take fifty times their bytes, and a second to read.
+        raise _unusable(f"must be at most {MAX_BODY_BYTES // 1024} KiB without what its texts say")
+    return _validated(model, _parse(content))
+
+
+def _validated(model: type[Model], fields: Mapping[str, object]) -> Model:
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        fields_to_blame = field_errors(error)[:_MOST_ERRORS]
+        fields_to_blame = tuple(replace(each, field=_shown(each.field)) for each in field_errors(error)[:_MOST_ERRORS])
         raise InvalidRequest("The request has fields that cannot be used.", fields=fields_to_blame) from None
 
 
@@ -133,16 +157,21 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(pairs) > MAX_FIELDS:
         raise _unusable(f"must hold no object of more than {MAX_FIELDS} fields")
     fields: dict[str, object] = {}
-    for name, value in ((_shown(name), value) for name, value in pairs):
+    for name, value in ((_whole(name), value) for name, value in pairs):
         if name in fields:
-            once = FieldError(name, "must be given only once")
+            once = FieldError(_shown(name), "must be given only once")
             raise InvalidRequest("The request gives a field twice.", fields=(once,))
         fields[name] = value
     return fields
 
 
+def _whole(name: str) -> str:
+    """Return the name without halves of surrogate pairs, which no answer can repeat."""
+    return name.encode("utf-8", "replace").decode()
+
+
 def _shown(name: str) -> str:
-    return name[:_LONGEST_NAME].encode("utf-8", "replace").decode()
+    return name[:_LONGEST_NAME]
 
 
 def _unusable(message: str) -> InvalidRequest:

@@ -17,7 +17,7 @@ MAX_ACCEPT_CHARS: Final = 1_000
 _ANY_HOST: Final = ("/health", "/ready")
 """A platform asks these by whatever name or address it knows the instance by."""
 
-_METHODS: Final = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 SENT_HEADERS: Final = (
     "Accept",
     "Authorization",

@@ -11,7 +11,7 @@ import structlog
 from flask import Flask, Response, g, request
 
 from app.retry import Deadline
-from app.web.body import LARGEST_BODY_BYTES
+from app.web.body import MAX_BODY_BYTES
 
 _log = structlog.get_logger(__name__)
 
@@ -27,7 +27,7 @@ def protect(app: Flask, *, deadline_s: float) -> None:
         deadline_s: Seconds from a request's arrival to the answer, those included that it waits for a thread.
     """
     # Each route has a bound of its own, see `body`; this is for whatever might read without one.
-    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
 
     @app.before_request
     def arrive() -> None:

@@ -133,7 +133,7 @@ SUBMIT_ERRORS: Final = (
     EngineNotConfigured,
     JobStoreUnavailable,
 )
-_JOB_ERRORS: Final = (Unauthorized, NotFound, Gone, JobStoreUnavailable)
+JOB_ERRORS: Final = (Unauthorized, NotFound, Gone, JobStoreUnavailable)
 
 _STATUS_RESPONSES: Final[problems.Responses] = {
     "200": {
@@ -142,7 +142,7 @@ _STATUS_RESPONSES: Final[problems.Responses] = {
         "headers": _RETRY_AFTER,
         "links": {name: link for name, link in _JOB_LINKS.items() if name != "status"},
     },
-    **problems.responses(*_JOB_ERRORS),
+    **problems.responses(*JOB_ERRORS),
 }
 
 _AUDIO_HEADERS: Final = {
@@ -166,7 +166,7 @@ _AUDIO_RESPONSES: Final[problems.Responses] = {
         "description": "The file is to be loaded from a cloud's store (`STUDIO_STORE_REDIRECTS`).",
         "headers": {"Location": _header("Where it can be loaded without a key, for a few minutes.")},
     },
-    **problems.responses(*_JOB_ERRORS, JobNotFinished, NoResult, Cancelled, RangeNotSatisfiable, ResultLost),
+    **problems.responses(*JOB_ERRORS, JobNotFinished, NoResult, Cancelled, RangeNotSatisfiable, ResultLost),
 }
 
 # One of the stream's events: until version 3.2, OpenAPI has no other place to describe it.
@@ -188,7 +188,7 @@ _EVENTS_RESPONSES: Final[problems.Responses] = {
         "content": {events.MEDIA_TYPE: {"schema": _EVENT}},
     },
     "204": {"description": "The job is over and you have read all of its events: do not come back."},
-    **problems.responses(InvalidRequest, *_JOB_ERRORS, Overloaded),
+    **problems.responses(InvalidRequest, *JOB_ERRORS, Overloaded),
 }
 _DELETE_RESPONSES: Final[problems.Responses] = {
     "202": {
@@ -198,7 +198,7 @@ _DELETE_RESPONSES: Final[problems.Responses] = {
         "links": {"status": _JOB_LINKS["status"]},
     },
     "204": {"description": "It was cancelled before it began, or it was over and is deleted with its audio."},
-    **problems.responses(*_JOB_ERRORS),
+    **problems.responses(*JOB_ERRORS),
 }
 
 OpenJobs = Callable[[], Jobs]
@@ -274,7 +274,7 @@ def _add_routes_of_one(api: APIBlueprint, jobs: OpenJobs, streams: events.Stream
 
         A question that fails says nothing about the job: it goes on.
         """
-        return answer(_find(jobs, path.id))
+        return answer(find(jobs, path.id))
 
     @api.get(
         "/api/jobs/<id>/events",
@@ -284,7 +284,7 @@ def _add_routes_of_one(api: APIBlueprint, jobs: OpenJobs, streams: events.Stream
     )
     def job_events(path: JobPath, query: EventsQuery, header: EventsHeader) -> Response:
         """Streams Server-Sent Events (`text/event-stream`), those that have already been as well."""
-        job = _find(jobs, path.id)
+        job = find(jobs, path.id)
         after = min(_change_number(header.last_event_id or query.last_event_id or ""), job.change)
         if job.is_final and after == job.change:
             return Response(status=204)
@@ -300,7 +300,7 @@ def _add_routes_of_one(api: APIBlueprint, jobs: OpenJobs, streams: events.Stream
     @api.get("/api/jobs/<id>/audio", operation_id="job_audio", summary="The audio of a job", responses=_AUDIO_RESPONSES)
     def job_audio(path: JobPath, header: AudioHeader) -> Response:
         """Answers with the audio of a job that has succeeded, whole or in part; `HEAD` tells its size."""
-        job = _find(jobs, path.id)
+        job = find(jobs, path.id)
         return _audio(jobs(), job, result_of(job), header)
 
     @api.delete(
@@ -308,7 +308,7 @@ def _add_routes_of_one(api: APIBlueprint, jobs: OpenJobs, streams: events.Stream
     )
     def delete_job(path: JobPath) -> Response:
         """Cancels a job that waits or runs; deletes one that is over, with its audio."""
-        job = jobs().cancel_or_delete(_find(jobs, path.id).id)
+        job = jobs().cancel_or_delete(find(jobs, path.id).id)
         return Response(status=204) if job is None or job.is_final else answer(job, status=202)
 
 
@@ -345,8 +345,12 @@ def submit(jobs: OpenJobs, studio: Studio, body: GenerateRequest, format: Format
     )
 
 
-def _find(jobs: OpenJobs, id: str) -> Job:
-    """Return the caller's job; somebody else's is as if it were not there."""
+def find(jobs: OpenJobs, id: str) -> Job:
+    """Return the caller's job; somebody else's is as if it were not there.
+
+    Raises:
+        StudioError: one of `JOB_ERRORS`.
+    """
     if not _ID.fullmatch(id):
         raise NotFound("There is no such job.")
     job = jobs().get(id)
@@ -397,15 +401,18 @@ def described(job: Job) -> JobResponse:
         engine=job.engine,
         fallback_reason=job.result.fallback_reason if job.result else None,
         request=_asked(job.request),
-        created_at=_timestamp(job.created_at_s),
-        started_at=None if job.started_at_s is None else _timestamp(job.started_at_s),
-        finished_at=None if job.finished_at_s is None else _timestamp(job.finished_at_s),
-        expires_at=_timestamp(job.expires_at_s),
+        created_at=timestamp(job.created_at_s),
+        started_at=None if job.started_at_s is None else timestamp(job.started_at_s),
+        finished_at=None if job.finished_at_s is None else timestamp(job.finished_at_s),
+        expires_at=timestamp(job.expires_at_s),
         audio_url=f"{url}/audio" if job.result else None,
         remarks=list(job.result.remarks) if job.result else [],
         error=Problem.model_validate(job.error) if job.error else None,
         links=JobLinks(
-            self=status_url(job), events=f"{url}/events", cancel=None if job.is_final else url, analysis=None
+            self=status_url(job),
+            events=f"{url}/events",
+            cancel=None if job.is_final else url,
+            analysis=f"{url}/analyze-failure" if job.status == "failed" else None,
         ),
     )
 
@@ -443,7 +450,8 @@ def _line(job: Job) -> str:
     return described(job).model_dump_json()
 
 
-def _timestamp(unix_s: float) -> str:
+def timestamp(unix_s: float) -> str:
+    """Return the time as answers write it: UTC, RFC 3339, in milliseconds."""
     return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

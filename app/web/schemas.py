@@ -6,12 +6,14 @@ The OpenAPI description is generated from these models, and so are the sentences
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
-from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -118,18 +120,82 @@ Label = Annotated[
 ]
 """What `username` may be."""
 
+MAX_CONFIG_BYTES: Final = 64 * 1024
+MAX_CONFIG_DEPTH: Final = 20
+MAX_HEADERS: Final = 100
+
+
+def _text(value: object) -> object:
+    """Return a text as every database and encoding can hold it; of a long one, its beginning and its end."""
+    if not isinstance(value, str) or not value.strip():
+        return "" if isinstance(value, str) else value
+    from app.failures.text import MAX_TEXT_CHARS, printable, shorten
+
+    text = shorten(value) if len(value) > MAX_TEXT_CHARS else value
+    return printable(text).replace("\0", "\ufffd")
+
+
+def _config(config: dict[str, object]) -> dict[str, object]:
+    level: list[object] = [config]
+    for _ in range(MAX_CONFIG_DEPTH):
+        level = [each for value in level for each in _inside(value)]
+    if level:
+        raise PydanticCustomError("config_deep", f"must be nested at most {MAX_CONFIG_DEPTH} deep")
+    try:
+        size_bytes = len(json.dumps(config, allow_nan=False, separators=(",", ":")))
+    except ValueError:
+        raise PydanticCustomError("config_infinite", "must hold no number beyond floating point") from None
+    if size_bytes > MAX_CONFIG_BYTES:
+        raise PydanticCustomError("config_large", f"must be at most {MAX_CONFIG_BYTES} bytes of ASCII JSON")
+    return config
+
+
+def _headers(headers: dict[str, object]) -> dict[str, object]:
+    if not all(isinstance(value, str) for value in headers.values()):
+        raise PydanticCustomError("headers_type", "must hold strings alone")
+    return headers
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+_Text = Annotated[
+    str,
+    StringConstraints(min_length=1),
+    BeforeValidator(_text),
+    Field(json_schema_extra={"pattern": r"[^\s\u001c-\u001f]"}),  # Python takes the separators of files for blank too
+]
+_Config = Annotated[dict[str, object], AfterValidator(_config)]
+_Headers = Annotated[
+    dict[str, Any],
+    Field(max_length=MAX_HEADERS, json_schema_extra={"additionalProperties": {"type": "string"}}),
+    AfterValidator(_headers),
+]
+
 # ---------------------------------------------------------------------- requests
 
 
-class GenerateRequest(BaseModel):
+class _Request(BaseModel):
+    """What a caller sends; `null` for an optional field is the same as leaving it out."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, fields: object) -> object:
+        if not isinstance(fields, dict):
+            return fields
+        known = cls.model_fields
+        return {name: each for name, each in fields.items() if each is not None or name not in known}
+
+
+class GenerateRequest(_Request):
     """One clip. `null` for an optional field is the same as leaving it out."""
 
     model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        allow_inf_nan=False,
-        hide_input_in_errors=True,
         json_schema_extra={"example": {"prompt": "lo-fi hip hop, rain on the window", "duration": 10}},
     )
 
@@ -200,19 +266,88 @@ class GenerateRequest(BaseModel):
         "header of `POST /studio-generate` chooses.",
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_absent(cls, fields: object) -> object:
-        if not isinstance(fields, dict):
-            return fields
-        known = cls.model_fields
-        return {name: each for name, each in fields.items() if each is not None or name not in known}
+
+class AnalyzeRequest(_Request):
+    """A failure, as far as it is known. `null` for an optional field is the same as leaving it out."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"job_id": "test", "error": "CUDA out of memory", "config": {"per_device_train_batch_size": 8}}
+        },
+    )
+
+    error: _Text = Field(
+        description="The error as it was seen, from one line to a whole log. Of more than 262,144 characters the "
+        "middle is left out."
+    )
+    job_id: (
+        Annotated[
+            str,
+            StringConstraints(max_length=128),
+            BeforeValidator(_one_line),
+            Field(json_schema_extra={"pattern": _TEXT_PATTERN}),
+        ]
+        | None
+    ) = Field(None, description="Your name for what failed; repeated in the answer.")
+    config: _Config | None = Field(
+        None,
+        description=f"The settings of the run or the fields of the request; advice names their values. At most "
+        f"{MAX_CONFIG_BYTES:,} bytes, {MAX_CONFIG_DEPTH} deep.",
+    )
+    status: Annotated[int, Field(ge=100, le=599), BeforeValidator(_whole_number)] | None = Field(
+        None, description="The HTTP status that was answered."
+    )
+    headers: _Headers | None = Field(None, description=f"The header lines of that answer, at most {MAX_HEADERS}.")
+    elapsed: Annotated[float, Field(ge=0, le=10_000_000)] | None = Field(
+        None, description="Seconds from the beginning to the failure."
+    )
+
+
+class TrainingRequest(_Request):
+    """How a training run stands. `null` for an optional field is the same as leaving it out."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "status": "failed",
+                "error": "CUDA out of memory",
+                "config": {"per_device_train_batch_size": 8},
+            },
+            "anyOf": [
+                {"properties": {"status": {"enum": [each for each in get_args(Status) if each != "failed"]}}},
+                {"properties": {"error": {"type": "string"}}, "required": ["error"]},
+                {"properties": {"error_message": {"type": "string"}}, "required": ["error_message"]},
+            ],
+        },
+    )
+
+    status: Status = Field(description="How it stands.")
+    error: _Text | None = Field(
+        None,
+        description="What went wrong, as for `POST /api/analyze-failure`. Required of a run that has failed.",
+    )
+    error_message: _Text | None = Field(None, description="Another name for `error`.")
+    config: _Config | None = Field(None, description="The settings of the run, as for `POST /api/analyze-failure`.")
+
+    @model_validator(mode="after")
+    def _failures_have_an_error(self) -> Self:
+        if self.status == "failed" and self.told is None:
+            raise PydanticCustomError("error_missing", "is required of a run that has failed", {"field": "error"})
+        return self
+
+    @property
+    def told(self) -> str | None:
+        """What went wrong, under whichever name."""
+        return self.error or self.error_message
 
 
 _SENTENCES: Final[Mapping[str, str]] = {
     "missing": "is required",
     "extra_forbidden": "is not a field of this request",
     "string_type": "must be a string",
+    "string_pattern_mismatch": "must match {pattern}",
+    "dict_type": "must be a JSON object",
+    "too_long": "must have at most {max_length} entries",
     "string_too_short": "must not be empty",
     "string_too_long": "must be at most {max_length} characters",
     "float_type": "must be a number",
@@ -229,7 +364,8 @@ def field_errors(error: ValidationError) -> tuple[FieldError, ...]:
     """Return what is wrong with which field, in sentences that never quote the value."""
     return tuple(
         FieldError(
-            field=str(each["loc"][0]) if each["loc"] else "body",
+            # What is wrong with several fields together is told of the one that its error names.
+            field=str(each["loc"][0] if each["loc"] else each.get("ctx", {}).get("field", "body")),
             message=_SENTENCES.get(each["type"], each["msg"]).format_map(
                 {
                     name: f"{bound:g}" if isinstance(bound, float) else bound
@@ -314,6 +450,7 @@ class Problem(BaseModel):
     request_id: str
     errors: list[FieldProblem] = Field(description="The fields that are to blame, for `invalid-request`.")
     retry_after: int | None = _told(description="Seconds after which asking again is sensible, when known.")
+    details: str | None = _told(description="For `analysis-failed`: the `detail` again, for front ends that read it.")
     attempts: int | None = _told(description="Attempts that were made before giving up.")
     checks: dict[str, str] | None = _told(description="For `not-ready`: `ok` or what is missing, by check.")
     job: str | None = _told(description="Where the job can be asked about that goes on all the same.")
@@ -369,6 +506,47 @@ class JobResponse(BaseModel):
     remarks: list[str] = Field(description="What could not be done as asked: sentences for people.")
     error: Problem | None = Field(description="What went wrong, of a failed job.")
     links: JobLinks
+
+
+class DiagnosisResponse(BaseModel):
+    """What a failure is, and what helps."""
+
+    job_id: str | None = Field(description="As it was sent; null when nothing was.")
+    error_type: str = Field(description="One of the kinds in docs/failures.md; `unknown` when none is recognised.")
+    error_phase: str = Field(description="The part of the work in which it happened.")
+    description: str = Field(description="What the kind means, for people.")
+    confidence: Literal["high", "medium", "low"] = Field(description="How telling the words are.")
+    suggestions: list[str] = Field(
+        description="What helps, the likeliest first. Some quote the error: not to be shown as HTML."
+    )
+    retryable: bool = Field(description="Whether doing the same again later, with nobody acting, is sensible.")
+
+
+class JobDiagnosis(DiagnosisResponse):
+    """Why a job has failed."""
+
+    fault: Literal["request", "service", "upstream"] = Field(
+        description="Who must do something: you with another request, the operator of this service, or the upstream."
+    )
+    code: str | None = Field(description="The `code` of the job's error.")
+    attempts: int = Field(description="Attempts that were made.")
+    elapsed: float | None = Field(description="Seconds that they took, with the waits in between.")
+
+
+class TrainingLinks(BaseModel):
+    """Where more can be asked about a training run, relative to this service."""
+
+    analysis: str | None = Field(description="A diagnosis, when it has failed.")
+
+
+class TrainingResponse(BaseModel):
+    """A training run elsewhere, as it is kept here. Times are UTC (RFC 3339)."""
+
+    id: str
+    status: Status
+    updated_at: _Time = Field(description="When it was told.")
+    expires_at: _Time = Field(description="When it is deleted, unless it is told again.")
+    links: TrainingLinks
 
 
 class JobList(BaseModel):

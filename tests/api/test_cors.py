@@ -104,6 +104,16 @@ def test_a_browser_that_asks_beforehand_needs_no_key(shared: FlaskClient, path: 
     assert response.headers["Access-Control-Max-Age"] == "7200"
 
 
+def test_every_method_of_the_api_may_be_used(shared: FlaskClient) -> None:
+    paths = shared.get("/docs/openapi.json").get_json()["paths"]
+    for path, operations in paths.items():
+        for method in operations:
+            asked = {"Origin": SHOP, "Access-Control-Request-Method": method.upper()}
+            response = shared.options(path.replace("{id}", "x"), headers=asked)
+
+            assert method.upper() in response.headers["Access-Control-Allow-Methods"].split(", "), path
+
+
 def test_every_header_that_the_api_reads_may_be_sent(shared: FlaskClient) -> None:
     """Those of the description, the two that carry a key, and what a browser cannot send without asking."""
     paths = shared.get("/docs/openapi.json").get_json()["paths"]

@@ -45,6 +45,10 @@ ROUTES = [
     ("GET", f"/api/jobs/{NO_JOB}/events"),
     ("GET", f"/api/jobs/{NO_JOB}/audio"),
     ("DELETE", f"/api/jobs/{NO_JOB}"),
+    ("GET", f"/api/jobs/{NO_JOB}/analyze-failure"),
+    ("POST", "/api/analyze-failure"),
+    ("PUT", "/api/training/local/run-1"),
+    ("GET", "/api/training/local/run-1/analyze-failure"),
     ("GET", "/docs"),
     ("GET", "/docs/"),
     ("GET", "/docs/errors"),
@@ -62,7 +66,7 @@ def problem_of(response: TestResponse) -> dict[str, Any]:
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     problem: dict[str, Any] = json.loads(response.data)
     row = ROWS[problem["code"]]
-    extra: dict[str, Any] = {name: problem[name] for name in ("attempts", "checks") if name in problem}
+    extra: dict[str, Any] = {name: problem[name] for name in ("attempts", "checks", "details") if name in problem}
     if "Retry-After" in response.headers:
         extra["retry_after"] = int(response.headers["Retry-After"])
     assert problem == {

@@ -545,8 +545,8 @@ def test_an_address_of_redis_that_cannot_be_used_is_refused_without_being_told(u
     [
         ({}, set(), set()),
         ({"STUDIO_RATE_LIMIT": "5/day"}, {"post"}, {"post"}),
-        ({"STUDIO_READ_LIMIT": "5/day"}, {"get", "delete"}, {"get", "delete"}),
-        (KEYS, set(), {"get", "delete", "post"}),
+        ({"STUDIO_READ_LIMIT": "5/day"}, {"get", "put", "delete"}, {"get", "put", "delete"}),
+        (KEYS, set(), {"get", "put", "delete", "post"}),
     ],
     ids=["nothing", "making", "reading", "keys"],
 )

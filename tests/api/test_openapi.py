@@ -109,6 +109,10 @@ def test_the_described_statuses_are_the_produced_ones(
         ("get", "/api/jobs/{id}/events", "200 204 400 401 404 410 500 503"),
         ("get", "/api/jobs/{id}/audio", "200 206 304 307 401 404 409 410 416 500 503"),
         ("delete", "/api/jobs/{id}", "202 204 401 404 410 500 503"),
+        ("get", "/api/jobs/{id}/analyze-failure", "200 401 404 409 410 500 503"),
+        ("post", "/api/analyze-failure", "200 400 401 413 415 500"),
+        ("put", "/api/training/local/{id}", "200 201 400 401 413 415 500 503"),
+        ("get", "/api/training/local/{id}/analyze-failure", "200 400 401 404 409 500 503"),
     ],
 )
 def test_the_statuses_of_a_route_are_described(
@@ -206,6 +210,12 @@ def test_nothing_of_the_library_that_is_not_ours_is_described(description: dict[
     assert set(description["components"]["schemas"]) == {
         "Asked",
         "GenerateRequest",
+        "AnalyzeRequest",
+        "DiagnosisResponse",
+        "JobDiagnosis",
+        "TrainingLinks",
+        "TrainingRequest",
+        "TrainingResponse",
         "Engines",
         "EngineDescription",
         "InstrumentDescription",

@@ -25,9 +25,17 @@ PROMPT_S = 4.0
 """What a clip may take meanwhile on a busy machine; it would have to wait for a timeout of 5 s or more otherwise."""
 
 BODY = b'{"prompt":"rain"}'
+RUN = b'{"status":"running"}'
 SUBMIT = b"POST /api/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
     len(BODY),
     BODY,
+)
+REPORT = (
+    b"PUT /api/training/local/x HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+    % (
+        len(RUN),
+        RUN,
+    )
 )
 ASK = b"GET /api/status/%032x HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -85,14 +93,17 @@ def test_clips_without_a_job_still_work(start_server: StartServer) -> None:
     assert ready.status == 503
 
 
-def test_a_database_that_is_locked_holds_no_clips_up(start_server: StartServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("request_", [SUBMIT, REPORT], ids=["jobs", "training"])
+def test_a_database_that_is_locked_holds_no_clips_up(
+    start_server: StartServer, tmp_path: Path, request_: bytes
+) -> None:
     """The database hangs after it was opened, so that no failure to open it is known."""
     server = start_server()
     assert server.request("POST", "/api/jobs", body=BODY).status == 202
 
     with closing(sqlite3.connect(tmp_path / SQLITE_FILE, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with callers(server, (SUBMIT for _ in range(CALLERS))) as connections:
+        with callers(server, (request_ for _ in range(CALLERS))) as connections:
             check_that_clips_work(server)
             refused = connections[-1].recv(65_536)
         other.execute("ROLLBACK")

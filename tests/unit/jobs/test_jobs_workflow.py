@@ -635,3 +635,14 @@ def test_a_job_that_is_taken_back_just_when_it_begins_is_no_error(caplog: pytest
             logging.getLogger("dbos").error("Exception encountered in background workflow:", exc_info=error)
 
     assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["another one"]
+
+
+def test_what_is_told_of_training_runs_goes_in_time(shop: Shop) -> None:
+    shop.parts.training.put("", "old", status="failed", error="x", config=None)
+    with shop.writing() as connection:
+        connection.execute(sa.text("UPDATE studio_training SET updated_at_s = 1 WHERE id = 'old'"))
+
+    shop.caretaker().sweep()
+
+    with shop.writing() as connection:
+        assert connection.execute(sa.text("SELECT count(*) FROM studio_training WHERE id = 'old'")).scalar_one() == 0

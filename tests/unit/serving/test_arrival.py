@@ -223,3 +223,29 @@ def test_nobody_else_is_told_to_continue(content: bytes) -> None:
 )
 def test_an_answer_needs_somebody_who_asked(content: bytes, has: bool) -> None:
     assert arrive(content).has_request_line is has
+
+
+# ---------------------------------------------------------------------- routes that take more
+
+LARGER = ((b"PUT /runs/", 5_000), (b"POST /log", 4_000))
+
+
+@pytest.mark.parametrize(
+    ("line", "limit_bytes"),
+    [
+        (b"POST /log HTTP/1.1", 4_000),
+        (b"POST /log?x=1 HTTP/1.1", 4_000),
+        (b"\r\nPUT /runs/7 HTTP/1.1", 5_000),
+        (b"PUT /log HTTP/1.1", MAX_BODY_BYTES),
+        (b"POST /else/log HTTP/1.1", MAX_BODY_BYTES),
+        (b"POST http://x/log HTTP/1.1", MAX_BODY_BYTES),
+    ],
+)
+@pytest.mark.parametrize("framing", [b"Content-Length: %d\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n%x\r\n"])
+def test_a_route_may_take_more(line: bytes, limit_bytes: int, framing: bytes) -> None:
+    for length, is_refused in ((limit_bytes, False), (limit_bytes + READ_AHEAD_BYTES + 2, True)):
+        arrival = Arrival(max_body_bytes=MAX_BODY_BYTES, larger=LARGER)
+        arrival.feed(line + b"\r\nHost: x\r\n" + framing % length + b"x" * (length - 1))
+
+        assert arrival.is_ready == is_refused
+        assert not arrival.is_whole

@@ -555,6 +555,30 @@ def test_who_has_sent_nothing_need_not_go_for_what_others_send(run: Run) -> None
             assert end_of(each) == b""
 
 
+def test_only_so_many_large_bodies_are_collected_at_a_time(run: Run) -> None:
+    """Or else whoever sends something ordinary would have to go for them."""
+    running = run(larger_bodies=((b"POST /large ", 200_000),), max_large=2, max_waiting_bytes=500_000)
+    begun = POST + b"Content-Length: 10000\r\n\r\n"
+    ordinary = running.connect(begun)
+    large = b"POST /large HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n"
+    senders = []
+    for number in range(2):
+        senders.append(running.connect(large + b"x" * 150_000))
+        running.collected(len(begun) + (number + 1) * (len(large) + 150_000))
+
+    refused = Reply(running.connect(large + b"x" * 150_000))
+
+    assert (refused.status, refused.code) == (503, Overloaded.code())
+    for sender in senders:
+        sender.sendall(b"x" * 50_000)
+        assert Reply(sender).status == 200
+    ordinary.sendall(b"x" * 10_000)
+    assert Reply(ordinary).status == 200
+    again = running.connect(large + b"x" * 200_000)
+    assert Reply(again).status == 200
+    assert running.worker._large == 0
+
+
 @pytest.mark.parametrize("limit", [{"max_queued": 3}, {"max_queued_bytes": 3 * len(WAITS)}], ids=["count", "bytes"])
 def test_only_so_many_wait_for_a_thread(run: Run, limit: dict[str, int]) -> None:
     """Behind them nobody would be accepted any more, not even those who ask whether the service is well."""
