@@ -530,9 +530,10 @@ def test_a_slow_function_is_given_up_in_time_and_its_place_is_free_again(gradio:
 
 
 def test_a_function_without_end_is_given_up_in_time(gradio: Gradio) -> None:
+    """The function floods its machine, which is ours, for as long as it runs."""
     response, elapsed_s = timed(lambda: generate(client_for(gradio.url("plain"), "endless", hf_timeout_s=1.5)))
     assert_fails(response, TOO_SLOW)
-    assert elapsed_s < 2.5
+    assert elapsed_s < 5.0
 
 
 def test_two_at_once_wait_for_each_other_and_both_succeed(gradio: Gradio) -> None:
