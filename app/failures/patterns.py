@@ -144,7 +144,9 @@ class Index:
     def candidates(self, report: Report) -> Mapping[str, Sequence[str]]:
         """Return the patterns with a piece that the report contains, each with those pieces."""
         found: dict[str, list[str]] = {}
-        likely = [piece for gram in self._pieces.keys() & set(_grams(report.small)) for piece in self._pieces[gram]]
+        grams = set(_grams(report.small))
+        # In the order of the rules: that of a set of texts is another one in each process.
+        likely = [piece for gram, pieces in self._pieces.items() if gram in grams for piece in pieces]
         for piece in (*likely, *self._short):
             if piece in report.small:
                 for pattern in self._patterns[piece]:
