@@ -253,7 +253,7 @@ def hostile_texts() -> list[str]:
     ]
 
 
-@pytest.mark.no_cover  # a tracer that counts lines takes as long again as the lines
+@pytest.mark.real  # with those, where no tracer counts lines: it takes several times as long as the lines
 def test_hostile_text_is_read_in_bounded_time() -> None:
     analyse(Evidence("warm up"))
     for text in hostile_texts():
@@ -262,7 +262,7 @@ def test_hostile_text_is_read_in_bounded_time() -> None:
         assert elapsed_ms < WORST_MS * 2, text[:40]  # Measured on a machine that may be doing something else as well.
 
 
-@pytest.mark.no_cover  # a tracer that counts lines takes as long again as the lines
+@pytest.mark.real  # with those, where no tracer counts lines: it takes several times as long as the lines
 def test_ordinary_messages_are_read_quickly() -> None:
     for rule in RULES:
         analyse(Evidence(rule.example, config=rule.config))
