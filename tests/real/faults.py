@@ -181,6 +181,11 @@ class FaultyServer:
             }
             self.requests = []
 
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open on this side."""
+        return len(self._connections)
+
     def count(self, method: str, path: str = "*") -> int:
         """Return how many requests there were to a path, or to all that begin with `path*`."""
         return sum(_matches(f"{method} {path}", each) for each in list(self.requests))
@@ -260,9 +265,9 @@ class FaultyServer:
         except OSError:
             return  # the client left, which is what most of these tests are about
         finally:
+            connection.close()
             with self._lock:
                 self._connections.discard(connection)
-            connection.close()
 
     def _reply_to(self, request: Request) -> Answer:
         with self._lock:
