@@ -51,7 +51,6 @@ _SLOW_BYTES = max(_settings.max_active, 16) * 6_000_000
 # All who may be answered at once may also come at once.
 _MAX_WAITING = 1_000 + _settings.max_active
 _MAX_WAITING_BYTES = 16 * 2**20
-
 # Logs that are collected at a time to be analysed: half of those bytes, so that others can send meanwhile.
 _MAX_LARGE = 4
 # Complete requests that no thread has taken up yet, and their size together; beyond these callers are refused.

@@ -47,10 +47,10 @@ class Rule:
             a piece of text that always occurs, of `MIN_PIECE_CHARS` at least (it is looked for first, see
             `patterns.py`), and no unbounded repetition.
         example: A message that this rule alone is enough to explain.
-        when: A condition on the whole report, or None.
-        unless: Patterns that take the rule's word away when one of them is found anywhere in the report.
+        when: A condition on what the report says near the line that was found, and at its ends; or None.
+        unless: Patterns that take the rule's word away when one of them is found in a line of some weight.
         phase: Another phase than the type's usual one, or a condition that picks one.
-        anywhere: Whether frames, source lines and warnings count as much as an error line.
+        anywhere: Whether frames and quoted code count nearly as much as an error line.
         config: The configuration that goes with the example.
     """
 

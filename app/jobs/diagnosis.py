@@ -42,7 +42,6 @@ _MADE_FOR_RUNS: Final = frozenset({"invalid_config", "unknown"})
 _AGAIN: Final = re.compile(r"^(?:retry|wait|honour retry-after)\b|then retry", re.IGNORECASE)
 _NOT_AGAIN: Final = re.compile(r"do not retry", re.IGNORECASE)
 
-
 _SAYS_NOTHING: Final = (errors.InternalError.code(), errors.ResultLost.code())
 """Mistakes of ours, whose sentences would be taken for an upstream's."""
 
@@ -76,7 +75,6 @@ def diagnose(job: Job, *, now_s: float, analyse: Callable[[Evidence], Diagnosis]
     from app.failures import Evidence
 
     error: Mapping[str, Any] = job.error or {}
-    # Our own mistake tells nothing to callers: its sentence would be taken for one of the upstream.
     is_told = error.get("code") not in _SAYS_NOTHING
     # Not the status: it is that of our answer, and in the words of HTTP would say something else of the upstream.
     evidence = Evidence(

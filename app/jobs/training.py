@@ -25,7 +25,7 @@ MAX_RUNS: Final = 200
 MAX_BYTES: Final = 16 * 2**20
 """What one caller's runs may take together, likewise."""
 
-_LOCK: Final = 0x57_0D_11
+_LOCK: Final = 0x57_0D_12
 """First key of the advisory locks on Postgres; the second one is the caller's name."""
 
 TRAINING: Final = sa.Table(

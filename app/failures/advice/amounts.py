@@ -98,7 +98,7 @@ def spoken(length_s: int) -> str:
 
 def bytes_in(size: str) -> float:
     """Return how many bytes a size is that `SIZE` has matched."""
-    amount, unit = compiled(r"([\d.]{1,16}) ?(.)").match(size).groups()  # type: ignore[union-attr]
+    amount, unit = compiled(r"([\d.]{1,16}) ?(.)").findall(size)[0]
     return float(amount) * 1024.0 ** (_POWERS.find(unit.lower()) + 1)
 
 

@@ -99,7 +99,6 @@ _NO_OPTIONS: Final = frozenset(
 )
 _MUCH_BYTES: Final = 2**30
 _OOM: Final = ("oom_training", "oom_generation")
-_UNREACHED: Final = ("connect_timeout", "dns_failure", "connection_refused")
 _IMPORTS: Final = ("missing_module", "backend_missing")
 _PATH: Final = r"[^'\"\n]{1,160}"
 _WEIGHTS_FILE: Final = r"(?:^|[\s'\"`(=])(?P<path>[^\s'\"`(=]{1,160}\.(?:safetensors|ckpt|pth?|gguf|bin|onnx|h5|npz))\b"

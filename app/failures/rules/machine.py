@@ -697,7 +697,7 @@ RULES: Final = (
         "permission_denied",
         STRONG,
         _RIGHTS,
-        "PermissionError: [Errno 13] Permission denied: '/root/.cache'",
+        "PermissionError: [Errno 13] Permission denied: 'model.bin'",
         unless=(r"\b403:? forbidden", r"permission denied \(publickey", r"permission_denied", r"(?<!kind: )permissiondenied", r"cuda error: operation not", r"/dev/accel\d|libtpu"),
     ),
     Rule(

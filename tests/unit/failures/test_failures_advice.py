@@ -165,7 +165,7 @@ def test_what_was_fatal_is_advised(text: str) -> None:
         ("413 Payload Too Large\nthe limit is 25 MB\nx.py:3: UserWarning: the limit of version.txt is 10 MB", "below 25 MB,"),
         ("KeyError: 'shape'\nnever mind\nin dataset.map\nKeyError: 'text'", "the column 'text'"),
         ("STEP_TWO INFO_LOG starting with HTTP_PROXY\nOPENAI_API_KEY not set", "Set OPENAI_API_KEY in"),
-        ("No such file or directory: '/root/.cache/version.txt' (ignored)\nFileNotFoundError: No such file or directory: 'models/voice.pth'", "voice.pth"),
+        ("No such file or directory: 'cache/version.txt' (ignored)\nFileNotFoundError: No such file or directory: 'models/voice.pth'", "voice.pth"),
     ],
 )  # fmt: skip
 def test_what_was_survived_is_not(text: str, expected: str) -> None:
