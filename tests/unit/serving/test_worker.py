@@ -722,11 +722,12 @@ def test_slow_readers_leave_a_thread_for_the_others(run: Run) -> None:
         slow.append(running.connect(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n", buffer_bytes=16_384))
         assert slow[-1].recv(1) == b"H"
         assert Reply(running.connect(GET)).status == 200
+        wait_for(lambda: running.worker._too_slow == len(slow) - 1 and len(running.worker._readers) == 1)
         running.now_s += 1
 
     for each in slow[:2]:
-        with pytest.raises(ConnectionResetError):
-            end_of(each)
+        with suppress(ConnectionResetError):  # or an early end, when all that was under way is read before it
+            assert len(end_of(each)) < len(LARGE)
     assert len(read(slow[2], len(LARGE))) == len(LARGE)
 
 
