@@ -164,6 +164,7 @@ def create_app(
         health,
         limits,
         problems,
+        songs,
         tracing,
     )
     from app.web import jobs as web_jobs
@@ -205,6 +206,7 @@ def create_app(
     callers.admit(app)
     app.register_api(generate.blueprint(studio, jobs))
     app.register_api(web_jobs.blueprint(jobs, studio, streams))
+    app.register_api(songs.blueprint(jobs, studio))
     app.register_api(failures.blueprint(jobs, training or parts.training))
     in_use = studio.stand_in.engine if studio.stand_in else engine_name
     app.register_api(engines.blueprint(ENGINES, settings, in_use=in_use))

@@ -400,6 +400,16 @@ def _blocks(file: SoundFile, dtype: _SampleType) -> Iterable[bytes]:
         yield bytes(memoryview(buffer)[: frames * file.channels * _SAMPLE_BYTES[dtype]])
 
 
+def decode(audio: Audio) -> bytes:
+    """Return the samples as interleaved 32-bit floats in the machine's own order, full scale 1.
+
+    Raises:
+        UpstreamBadResponse: the audio cannot be decoded.
+    """
+    with _open(audio.content) as file:
+        return b"".join(_blocks(file, "float32"))
+
+
 def transcode(audio: Audio, format: AudioFormat) -> Audio:
     """Return `audio` in another container, 16-bit where the container is lossless.
 
@@ -466,6 +476,15 @@ def _encode(blocks: Iterable[bytes], dtype: _SampleType, rate_hz: int, channels:
     except soundfile.SoundFileError:  # FLAC has no odd rates above 65,535 Hz
         raise UpstreamBadResponse(f"No {container} can hold {rate_hz} Hz; ask for another format.") from None
     return Audio(out.getvalue(), format, frames / rate_hz, rate_hz, channels)
+
+
+def encode_blocks(blocks: Iterable[bytes], *, rate_hz: int, channels: int, format: AudioFormat) -> Audio:
+    """Return interleaved little-endian 16-bit samples that come bit by bit, in a container; proven like anything else.
+
+    Raises:
+        UpstreamBadResponse: the format cannot hold that rate or so many channels, or nothing plays.
+    """
+    return prove(_encode(blocks, "int16", rate_hz, channels, format).content)
 
 
 def encode_pcm16(pcm: bytes, *, rate_hz: int, channels: int) -> Audio:

@@ -183,7 +183,7 @@ def cancel(ids: Sequence[str]) -> None:
 @jobs.command()
 @click.argument("id")
 def retry(id: str) -> None:
-    """Ask again for the piece of a job that failed or was cancelled, as a new job.
+    """Ask again for the piece of a job that failed or was cancelled, as a new job; of a song, for what is missing.
 
     It prints the new job's id.
     """
@@ -191,7 +191,7 @@ def retry(id: str) -> None:
         job = ours.get(id)
         if job.status not in ("failed", "cancelled"):
             _fail(f"The job is {job.status}; only one that failed or was cancelled can be asked for again.")
-        again = ours.submit(job.request, owner=job.owner, request_id=f"cli-{secrets.token_hex(8)}")
+        again = ours.again(job, owner=job.owner, request_id=f"cli-{secrets.token_hex(8)}")
     click.echo(again.job.id)
 
 

@@ -15,7 +15,7 @@ import structlog
 from app.audio import AUDIO_FORMATS, Audio, transcode
 from app.breaker import Breaker, Limits, Outlook, Shared
 from app.engines import ENGINES
-from app.engines.engine import Brief, Document, Engine, Format, Report, Take, ignore, keep_nothing
+from app.engines.engine import CROSSFADE_S, Brief, Document, Engine, Format, Report, Take, ignore, keep_nothing
 from app.errors import (
     Cancelled,
     EngineError,
@@ -73,6 +73,7 @@ class Piece:
         decode_s: Seconds spent decoding, proving and transcoding.
         remarks: Sentences for people about what could not be done as asked.
         fallback_reason: Code of the first engine's error when another one made it, else None.
+        ring_s: As `Take.ring_s`.
         let_go: As `Take.let_go`.
     """
 
@@ -84,6 +85,7 @@ class Piece:
     decode_s: float
     remarks: tuple[str, ...]
     fallback_reason: str | None = None
+    ring_s: float = 0.0
     let_go: Callable[[], object] = field(default=keep_nothing, compare=False)
 
 
@@ -419,7 +421,7 @@ class Studio:
         with guard:
             started_s, outcome = deadline.clock(), InternalError.code()
             try:
-                take = engine.generate(brief, deadline=deadline, report=report, resume=resume)
+                take = engine.generate(_asked_of(engine, brief), deadline=deadline, report=report, resume=resume)
                 outcome = _OK
             except EngineError as error:
                 outcome = error.code()
@@ -495,6 +497,15 @@ def _breaker(settings: Settings, engine: str, upstream: str) -> Breaker:
     return Breaker(engine, limits=limits, kept=kept)
 
 
+def _asked_of(engine: Engine, brief: Brief) -> Brief:
+    """Return the brief as the engine can be asked for it: of most engines, a section is a clip like any other."""
+    if brief.place is None or engine.abilities.sections:
+        return brief
+    wanted_s = brief.duration_s + (CROSSFADE_S if brief.place.leads_on else 0.0)
+    able = engine.abilities
+    return replace(brief, duration_s=min(max(wanted_s, able.min_duration_s), able.max_duration_s), place=None)
+
+
 def _piece(engine: Engine, brief: Brief, take: Take, *, attempts: int, elapsed_s: float, clock: Clock) -> Piece:
     started_s = clock()
     file = _delivered(take.file, brief.format)
@@ -518,6 +529,7 @@ def _piece(engine: Engine, brief: Brief, take: Take, *, attempts: int, elapsed_s
         upstream_s=elapsed_s - take.decode_s,
         decode_s=take.decode_s + transcode_s,
         remarks=take.remarks,
+        ring_s=take.ring_s,
         let_go=take.let_go,
     )
 

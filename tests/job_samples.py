@@ -14,7 +14,8 @@ from app.engines.engine import Brief
 from app.jobs import Jobs
 from app.jobs.database import Database, open_database
 from app.jobs.job import Job, JobRequest, Result
-from app.jobs.records import EXECUTORS, Records
+from app.jobs.records import Records
+from app.jobs.tables import EXECUTORS
 from app.settings import Settings
 from app.store import FileStore
 

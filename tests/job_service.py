@@ -44,15 +44,17 @@ class JobService:
         client: For requests.
         engine: What makes the pieces.
         enqueued: Ids of the jobs that were handed to the executors, in order.
+        songs: Ids of the songs whose sections are over, likewise.
     """
 
     def __init__(self, folder: Path, engine: FakeEngine | None = None, **settings: object) -> None:
         self.engine = engine or FakeEngine()
         self.clock = FakeTime()
         self.enqueued: list[str] = []
+        self.songs: list[str] = []
         self.settings = Settings.model_validate({"STUDIO_DATA_DIR": folder, **settings})
         self.database = open_database(self.settings)
-        self.records = Records(self.database, ttl_s=self.settings.job_ttl_s, clock=self.clock)
+        self.records = Records(self.database, ttl_s=self.settings.job_ttl_s, queue=self, clock=self.clock)
         self.store = FileStore(None, folder=folder / "files")
         self.jobs = Jobs(
             self.records,
@@ -93,7 +95,7 @@ class JobService:
         name = f"{job_id}.wav"
         self.store.put(name, content)
         digest = hashlib.sha256(content).hexdigest()
-        result = Result(name, digest, len(content), "audio/wav", 1.0, job.request.brief.seed, remarks)
+        result = Result(name, digest, len(content), "audio/wav", 1.0, job.brief.seed, remarks)
         assert self.records.succeed(job_id, result)
 
     def fail(self, job_id: str, error: StudioError) -> None:
@@ -105,7 +107,7 @@ class JobService:
         """Make the piece of a queued job with the engine, once."""
         self.start(job_id)
         try:
-            take = self.engine.generate(self.job(job_id).request.brief, deadline=Deadline.after(10))
+            take = self.engine.generate(self.job(job_id).brief, deadline=Deadline.after(10))
         except EngineError as error:
             self.fail(job_id, error)
         else:
@@ -151,6 +153,10 @@ class JobService:
     def enqueue(self, _: sa.Connection, job_id: str) -> None:
         """Be the way to the executors."""
         self.enqueued.append(job_id)
+
+    def enqueue_song(self, _: sa.Connection, song_id: str) -> None:
+        """Be the way to the executors for songs."""
+        self.songs.append(song_id)
 
     def drop(self, job_id: str) -> None:
         """Be the way back."""

@@ -18,6 +18,9 @@ MIN_CLIP_S: Final = 5.0
 MAX_CLIP_S: Final = 30.0
 """How long the clip of one request may be; each engine is up to that."""
 
+CROSSFADE_S: Final = 1.0
+"""By how much sections of a song overlap that were made without knowing each other."""
+
 DocumentFormat = Literal["mid", "stems"]
 Format = Literal[AudioFormat, DocumentFormat]
 """How a piece can be delivered: audio in a container, or a document about it."""
@@ -55,6 +58,7 @@ class Abilities:
         styles: Names of the styles it knows; empty when it takes free text alone.
         moods: Names of the moods it knows; empty when it takes free text alone.
         instruments: The family of each instrument it knows, by name; empty when it takes free text alone.
+        sections: Whether it makes sections of songs, of any length, that go on with those before.
     """
 
     formats: tuple[Format, ...] = AUDIO_FORMATS
@@ -63,6 +67,22 @@ class Abilities:
     styles: tuple[str, ...] = ()
     moods: tuple[str, ...] = ()
     instruments: Mapping[str, str] = field(default_factory=dict)
+    sections: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SongPlace:
+    """Where in a song a piece stands that is one of its sections.
+
+    Attributes:
+        before: The sections before it, the first one first; their own `place` is None.
+        seed: Of what all sections have in common, however often one of them is made again.
+        leads_on: Whether another section follows.
+    """
+
+    before: tuple[Brief, ...]
+    seed: int
+    leads_on: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +98,7 @@ class Brief:
         instruments: Names as the caller wrote them, possibly none.
         format: How the piece is to be delivered; it says nothing about the music. In place of one container
             of audio an engine may always give another.
+        place: Of a section, where in its song it stands, for engines that can go on with what was before.
     """
 
     prompt: str
@@ -87,6 +108,7 @@ class Brief:
     tempo_bpm: int | None = None
     instruments: tuple[str, ...] = ()
     format: Format = "wav"
+    place: SongPlace | None = None
 
 
 MAX_TICKET_CHARS: Final = 1_000
@@ -131,6 +153,7 @@ class Take:
         file: The piece: audio that is proven to play, or the document that the brief wants.
         decode_s: Seconds of the attempt spent turning the answer into proven audio.
         remarks: Sentences for people about what could not be done as asked.
+        ring_s: Seconds at the end of a section that are meant to sound into the next one.
         let_go: To be called when the file has gone out, so that the engine may take in more; it comes to know by
             itself, but later.
     """
@@ -138,6 +161,7 @@ class Take:
     file: Audio | Document
     decode_s: float
     remarks: tuple[str, ...] = ()
+    ring_s: float = 0.0
     let_go: Callable[[], object] = field(default=keep_nothing, compare=False)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -26,10 +27,11 @@ from app.errors import (
 )
 from app.jobs.gate import Gate
 from app.jobs.job import Census, Change, Job, JobRequest, Result, Status
+from app.jobs.song import SongRequest
 from app.retry import Deadline, Sleep
 
 if TYPE_CHECKING:
-    from app.jobs.records import Records, WorkQueue
+    from app.jobs.records import Records, Transaction, WorkQueue
     from app.store import FileStore
 
 _log = structlog.get_logger(__name__)
@@ -143,47 +145,133 @@ class Jobs:
             IdempotencyConflict: the key's job disappears while it is looked at; ask again.
             Overloaded: too many jobs are waiting.
         """
-        with self._gate.passing():
-            return self._submit(request, owner, request_id, idempotency_key, digest)
 
-    def _submit(
-        self, request: JobRequest, owner: str, request_id: str, idempotency_key: str | None, digest: str
-    ) -> Submission:
-        for _ in range(_SUBMISSIONS):
-            known = idempotency_key and self._records.by_key(owner, idempotency_key)
-            if known:
-                job, known_digest = known
-                if known_digest != digest:
-                    raise IdempotencyMismatch
-                return Submission(job, replayed=True)
-            job = Job.queued(
-                request,
-                owner=owner,
-                engine=self._engine,
-                max_attempts=self._max_attempts,
-                request_id=request_id,
-                now_s=self._clock(),
-                ttl_s=self._ttl_s,
+        def write(connection: Transaction) -> Job:
+            (job,) = self._enqueued(
+                connection, [self._queued(request, owner, request_id)], idempotency_key=idempotency_key, digest=digest
             )
-            if taken_on := self._take_on(job, idempotency_key, digest):
-                return Submission(taken_on, replayed=False)
-        raise IdempotencyConflict
+            return job
 
-    def _take_on(self, job: Job, idempotency_key: str | None, digest: str) -> Job | None:
-        """Write, enqueue and return the job; return None when somebody else used its key at the same time."""
+        return self._once(owner, idempotency_key, digest, write)
+
+    def submit_song(
+        self,
+        request: SongRequest,
+        *,
+        owner: str,
+        request_id: str,
+        idempotency_key: str | None = None,
+        digest: str = "",
+        made: Mapping[int, str] | None = None,
+    ) -> Submission:
+        """Take a song on, and a job for each of its sections; as `submit` otherwise.
+
+        Args:
+            request: What is asked for; the others are as for `submit`.
+            owner: As for `submit`.
+            request_id: As for `submit`.
+            idempotency_key: As for `submit`.
+            digest: As for `submit`.
+            made: Ids of jobs that have already made sections, by their numbers; not of all of them.
+
+        Raises:
+            IdempotencyMismatch: as for `submit`.
+            IdempotencyConflict: as for `submit`.
+            Overloaded: too many jobs would be waiting.
+        """
+
+        def write(connection: Transaction) -> Job:
+            ids = dict(made or {})
+            missing = {number: each for number, each in enumerate(request.sections, start=1) if number not in ids}
+            pieces = [self._queued(JobRequest(each.brief), owner, request_id) for each in missing.values()]
+            ids |= {number: piece.id for number, piece in zip(missing, self._enqueued(connection, pieces), strict=True)}
+            song = self._queued(request, owner, request_id)
+            in_order = [ids[number] for number in sorted(ids)]
+            self._records.insert_song(connection, song, in_order, idempotency_key=idempotency_key, digest=digest)
+            return song
+
+        return self._once(owner, idempotency_key, digest, write)
+
+    def again(
+        self,
+        job: Job,
+        *,
+        owner: str,
+        request_id: str,
+        seeds: Mapping[int, int] | None = None,
+        idempotency_key: str | None = None,
+        digest: str = "",
+    ) -> Submission:
+        """Take on once more what a job was asked for, as a new job.
+
+        A song gets its sections from the old one as far as they were made.
+
+        Args:
+            job: One that is over.
+            owner: As for `submit`.
+            request_id: As for `submit`.
+            seeds: Sections of a song that shall be made again although they were made, and with which seeds.
+            idempotency_key: As for `submit`.
+            digest: As for `submit`.
+
+        Raises:
+            StudioError: as for `submit`.
+        """
+        if isinstance(job.request, JobRequest):
+            return self.submit(
+                job.request, owner=owner, request_id=request_id, idempotency_key=idempotency_key, digest=digest
+            )
+        sections, new = self.sections(job.id), seeds or {}
+        return self.submit_song(
+            job.request.with_seeds(new),
+            owner=owner,
+            request_id=request_id,
+            idempotency_key=idempotency_key,
+            digest=digest,
+            made={number: each.id for number, each in sections.items() if each.result and number not in new},
+        )
+
+    def _once(
+        self, owner: str, idempotency_key: str | None, digest: str, write: Callable[[Transaction], Job]
+    ) -> Submission:
+        """Return the job that the key has, or the one that is written."""
         from app.jobs.records import KeyTaken
 
-        try:
-            with self._records.writing() as connection:
-                ahead = self._records.queued(connection, at_most=self._max_queued)
-                if ahead >= self._max_queued:
-                    raise Overloaded("Too many jobs are waiting.", retry_after_s=RETRY_WHEN_FULL_S)
-                job = job.behind(ahead)
-                self._records.insert(connection, job, idempotency_key=idempotency_key, digest=digest)
-                self._queue.enqueue(connection, job.id)
-        except KeyTaken:
-            return None
-        return job
+        with self._gate.passing():
+            for _ in range(_SUBMISSIONS):
+                known = idempotency_key and self._records.by_key(owner, idempotency_key)
+                if known:
+                    job, known_digest = known
+                    if known_digest != digest:
+                        raise IdempotencyMismatch
+                    return Submission(job, replayed=True)
+                with suppress(KeyTaken), self._records.writing() as connection:  # by somebody else at the same time
+                    return Submission(write(connection), replayed=False)
+            raise IdempotencyConflict
+
+    def _queued(self, request: JobRequest | SongRequest, owner: str, request_id: str) -> Job:
+        return Job.queued(
+            request,
+            owner=owner,
+            engine=self._engine,
+            max_attempts=self._max_attempts if isinstance(request, JobRequest) else 1,
+            request_id=request_id,
+            now_s=self._clock(),
+            ttl_s=self._ttl_s,
+        )
+
+    def _enqueued(
+        self, connection: Transaction, jobs: Sequence[Job], *, idempotency_key: str | None = None, digest: str = ""
+    ) -> list[Job]:
+        """Write and enqueue new jobs of pieces, and return them with their places in the queue."""
+        ahead = self._records.queued(connection, at_most=self._max_queued)
+        if ahead + len(jobs) > self._max_queued:
+            raise Overloaded("Too many jobs are waiting.", retry_after_s=RETRY_WHEN_FULL_S)
+        placed = [job.behind(place) for place, job in enumerate(jobs, start=ahead)]
+        for job in placed:
+            self._records.insert(connection, job, idempotency_key=idempotency_key, digest=digest)
+            self._queue.enqueue(connection, job.id)
+        return placed
 
     def get(self, id: str) -> Job:
         """Return the job. Whoever knows its id may read it.
@@ -204,6 +292,11 @@ class Jobs:
         if job.is_final and job.expires_at_s <= self._clock():
             raise Gone
         return job
+
+    def sections(self, id: str) -> dict[int, Job]:
+        """Return the jobs of a song's sections by their numbers, from 1, without those that are deleted."""
+        with self._gate.passing():
+            return self._records.sections(id)
 
     def page(
         self,
@@ -265,7 +358,8 @@ class Jobs:
     def cancel_or_delete(self, id: str) -> Job | None:
         """Cancel a job that is not over and return it, or delete one that is, with its file, and return None.
 
-        A queued job is cancelled at once; a running one is told, and is over soon.
+        A song's sections are cancelled or deleted with it, unless another song has them too. A queued job is
+        cancelled at once; a running one is told, and is over soon.
 
         Raises:
             NotFound: there is no such job.
@@ -278,7 +372,11 @@ class Jobs:
                 if after is None or after.status in ("running", "cancelled"):
                     return after
                 job = after  # it has just come to its own end
+        pieces = self.sections(job.id).values() if isinstance(job.request, SongRequest) else ()
         self._delete(job, self._remove)  # which waits for the store first, without a place
+        for piece in pieces:
+            if piece.is_final and not self._records.songs_of(piece.id):
+                self._delete(piece, self._remove)
         return None
 
     def _remove(self, id: str) -> None:
@@ -287,6 +385,11 @@ class Jobs:
 
     def _request_cancel(self, job: Job) -> Job | None:
         after = self._records.request_cancel(job.id)
+        if isinstance(job.request, SongRequest):
+            for piece in self._records.sections(job.id).values():
+                if not piece.is_final:
+                    self._request_cancel(piece)
+            return self._records.get(job.id)
         if after and after.status == "cancelled" and after.started_at_s is None:
             # Whoever submits and cancels again and again must not fill the queue behind which others wait.
             try:

@@ -128,6 +128,18 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         """,
         "CREATE INDEX studio_training_by_time ON studio_training (updated_at_s)",
     ),
+    (
+        "ALTER TABLE studio_jobs ADD COLUMN sections INTEGER NOT NULL DEFAULT 0",
+        """
+        CREATE TABLE studio_song_sections (
+            song_id TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            job_id TEXT NOT NULL,
+            PRIMARY KEY (song_id, number)
+        )
+        """,
+        "CREATE INDEX studio_song_sections_by_job ON studio_song_sections (job_id, song_id)",
+    ),
 )
 """What leads from one version of our tables to the next, in words that both databases understand.
 

@@ -91,7 +91,7 @@ def diagnose(job: Job, *, now_s: float, analyse: Callable[[Evidence], Diagnosis]
 def _own_advice(job: Job, error: Mapping[str, Any]) -> Iterator[str]:
     """Yield what the service itself knows to help."""
     if _wants_another_format(error):
-        yield f"Ask for another format than {job.request.brief.format}"
+        yield f"Ask for another format than {job.request.format}"
         return
     hint = str(error.get("hint") or "").rstrip(".")
     if hint and error.get("code") not in _HINTS_FOR_OTHERS and "request_id" not in hint:

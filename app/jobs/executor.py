@@ -34,7 +34,8 @@ from app.errors import InternalError, JobStoreUnavailable
 from app.jobs.database import Database
 from app.jobs.lock import LOCK_FILE
 from app.jobs.parts import LateParts, Parts
-from app.jobs.records import EXECUTORS
+from app.jobs.songs import Songs
+from app.jobs.tables import EXECUTORS
 from app.jobs.workflow import APPLICATION, APPLICATION_VERSION, QUEUE, Pieces, failure, quieten, serializer
 from app.logs import Scrubber
 from app.settings import Settings
@@ -287,10 +288,11 @@ class Executor:
         return True
 
     def _serve(self, parts: Parts, seat: Seat, pieces: Pieces, finish_s: int, over: threading.Event) -> None:
+        songs = Songs(parts.records, parts.store, pieces, scrub=self._scrub)
         try:
             # None of these may have to wait for another, least of all the heart.
             self._repeat(seat.keep, "heart", every_s=BEAT_S, until=over)
-            with _launched(self._settings, parts.database, pieces, seat.executor_id, finish_s):
+            with _launched(self._settings, parts.database, pieces, seat.executor_id, finish_s, songs=songs):
                 _log.info("running jobs", executor=seat.executor_id)
                 self._is_served = True
                 caretaker = Caretaker(parts, pieces, seat.executor_id, scrub=self._scrub)
@@ -433,7 +435,7 @@ def _seat(settings: Settings, database: Database) -> Seat:
 
 @contextmanager
 def _launched(
-    settings: Settings, database: Database, pieces: Pieces, executor_id: str, finish_s: int
+    settings: Settings, database: Database, pieces: Pieces, executor_id: str, finish_s: int, *, songs: Songs
 ) -> Iterator[None]:
     """Have DBOS run workflows in this process for as long as the block lasts."""
     quieten()
@@ -451,6 +453,7 @@ def _launched(
         dbos = DBOS(config=config)
         _calm(dbos)
         pieces.register()
+        songs.register()
         DBOS.launch()
         _keep_own_limit(dbos, _at_a_time(settings))
         DBOS.register_queue(

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
 
-from app.engines.engine import Brief
+from app.engines.engine import Brief, Format
+from app.jobs.song import SongRequest
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 """`queued` → `running` → one of the other three, which never change again."""
@@ -17,6 +18,7 @@ FINAL: Final[frozenset[Status]] = frozenset({"succeeded", "failed", "cancelled"}
 
 COMPOSING: Final = "Composing…"
 WAITING_FOR_ENGINE: Final = "The music engine is not available, waiting for it…"
+WAITING_FOR_SECTIONS: Final = "Waiting for the first section to begin"
 SUCCEEDED: Final = "The piece is ready."
 CROWDED_OUT: Final = "The piece was deleted early, to make room for newer ones."
 FAILED: Final = "The music service is having trouble. Please try again later."
@@ -56,6 +58,15 @@ class JobRequest:
 
     brief: Brief
     username: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What the piece is called where it needs a name."""
+        return self.brief.prompt
+
+    @property
+    def format(self) -> Format:
+        return self.brief.format
 
     def to_json(self) -> dict[str, object]:
         """Return the request in the words of the API."""
@@ -102,6 +113,7 @@ class Result:
         remarks: Sentences for people about what could not be done as asked.
         engine: Name of the engine that made it when it was not the first one, else None.
         fallback_reason: Code of the first engine's error in that case.
+        ring_s: Of a section, how many seconds at its end are meant to sound into the next one, or None.
     """
 
     file: str
@@ -113,6 +125,7 @@ class Result:
     remarks: tuple[str, ...] = ()
     engine: str | None = None
     fallback_reason: str | None = None
+    ring_s: float | None = None
 
     def to_json(self) -> dict[str, object]:
         # Without what there is nothing to tell of: a release that does not know these fields cannot read a result
@@ -194,7 +207,7 @@ class Job:
     max_attempts: int
     retryable: bool
     engine: str
-    request: JobRequest
+    request: JobRequest | SongRequest
     created_at_s: float
     started_at_s: float | None
     finished_at_s: float | None
@@ -209,7 +222,7 @@ class Job:
     @classmethod
     def queued(
         cls,
-        request: JobRequest,
+        request: JobRequest | SongRequest,
         *,
         owner: str,
         engine: str,
@@ -223,7 +236,7 @@ class Job:
             id=new_id(),
             owner=owner,
             status="queued",
-            message=waiting(0),
+            message=waiting(0) if isinstance(request, JobRequest) else WAITING_FOR_SECTIONS,
             progress=None,
             queue_position=None,
             attempt=0,
@@ -246,6 +259,17 @@ class Job:
     @property
     def is_final(self) -> bool:
         return self.status in FINAL
+
+    @property
+    def brief(self) -> Brief:
+        """The piece to make.
+
+        Raises:
+            TypeError: it is a song, whose pieces are jobs of their own.
+        """
+        if not isinstance(self.request, JobRequest):
+            raise TypeError(f"job {self.id} is a song")
+        return self.request.brief
 
     def behind(self, ahead: int) -> Job:
         """Return the queued job in its place behind `ahead` others."""

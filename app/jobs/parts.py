@@ -63,7 +63,7 @@ def open_parts(settings: Settings, *, engine_name: str, gate: Gate | None = None
     except BaseException:
         database.close()
         raise
-    records = Records(database, ttl_s=settings.job_ttl_s)
+    records = Records(database, ttl_s=settings.job_ttl_s, queue=queue)
     store = FileStore(settings.store_url, folder=settings.data_dir / FILES_FOLDER)
     jobs = Jobs(
         records,

@@ -21,7 +21,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
+from app.engines.engine import SongPlace
 from app.errors import FieldError, InvalidRequest
+from app.jobs import sections
 from app.jobs.database import Database
 from app.jobs.job import (
     CANCELLED,
@@ -37,9 +39,8 @@ from app.jobs.job import (
     Status,
 )
 from app.jobs.job import waiting as waiting_sentence
-
-KEPT_CHANGES: Final = 200
-"""Changes of one job that can be replayed; an older client sees the newest ones."""
+from app.jobs.song import SongRequest
+from app.jobs.tables import CHANGES, EXECUTORS, GONE, IS_ACTIVE, JOBS, SECTIONS, change, keep_change
 
 GONE_KEPT_S: Final = 7 * 86_400.0
 GONE_KEPT_ROWS: Final = 100_000
@@ -48,64 +49,6 @@ GONE_KEPT_ROWS: Final = 100_000
 EXECUTOR_SILENT_S: Final = 30.0
 """An executor that has been silent for longer is not counted; where others live, they delete it sooner."""
 
-_metadata = sa.MetaData()
-
-JOBS: Final = sa.Table(
-    "studio_jobs",
-    _metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("owner", sa.Text, nullable=False),
-    sa.Column("username", sa.Text),
-    sa.Column("idempotency_key", sa.Text),
-    sa.Column("digest", sa.Text, nullable=False),
-    sa.Column("status", sa.Text, nullable=False),
-    sa.Column("message", sa.Text, nullable=False),
-    sa.Column("progress", sa.Double),
-    sa.Column("queue_position", sa.Integer),
-    sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("max_attempts", sa.Integer, nullable=False),
-    sa.Column("retryable", sa.Boolean, nullable=False),
-    sa.Column("engine", sa.Text, nullable=False),
-    sa.Column("request", sa.Text, nullable=False),
-    sa.Column("created_at_s", sa.Double, nullable=False),
-    sa.Column("started_at_s", sa.Double),
-    sa.Column("finished_at_s", sa.Double),
-    sa.Column("expires_at_s", sa.Double, nullable=False),
-    sa.Column("error", sa.Text),
-    sa.Column("result", sa.Text),
-    sa.Column("size_bytes", sa.BigInteger, nullable=False),
-    sa.Column("ticket", sa.Text),
-    sa.Column("cancel_requested", sa.Boolean, nullable=False),
-    sa.Column("change", sa.Integer, nullable=False),
-    sa.Column("request_id", sa.Text, nullable=False),
-)
-CHANGES: Final = sa.Table(
-    "studio_job_changes",
-    _metadata,
-    sa.Column("job_id", sa.Text, primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("at_s", sa.Double, nullable=False),
-    sa.Column("status", sa.Text, nullable=False),
-    sa.Column("message", sa.Text, nullable=False),
-    sa.Column("progress", sa.Double),
-    sa.Column("queue_position", sa.Integer),
-    sa.Column("attempt", sa.Integer, nullable=False),
-)
-GONE: Final = sa.Table(
-    "studio_gone",
-    _metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("gone_at_s", sa.Double, nullable=False),
-)
-EXECUTORS: Final = sa.Table(
-    "studio_executors",
-    _metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("started_at_s", sa.Double, nullable=False),
-    sa.Column("beat_at_s", sa.Double, nullable=False),
-)
-
-_IS_ACTIVE: Final = JOBS.c.status.in_(("queued", "running"))
 _IS_FINAL: Final = JOBS.c.status.in_(tuple(sorted(FINAL)))
 
 _earlier = JOBS.alias("earlier")
@@ -114,17 +57,28 @@ _AHEAD: Final = (
     .select_from(_earlier)
     .where(
         _earlier.c.status == "queued",
+        _earlier.c.sections == 0,
         sa.tuple_(_earlier.c.created_at_s, _earlier.c.id) < sa.tuple_(JOBS.c.created_at_s, JOBS.c.id),
     )
     .correlate(JOBS)
     .scalar_subquery()
 )
 _ROW: Final = sa.select(
-    JOBS, sa.case((JOBS.c.status == "queued", _AHEAD), else_=JOBS.c.queue_position).label("position")
+    JOBS,
+    sa.case(
+        ((JOBS.c.status == "queued") & (JOBS.c.sections == 0), _AHEAD),
+        else_=JOBS.c.queue_position,
+    ).label("position"),
 )
-"""A job with its place in the queue as it is now."""
+"""A job with its place in the queue as it is now. A song has none: its sections wait, and not it."""
+
+_IS_SECTION: Final = sa.exists().where(SECTIONS.c.job_id == JOBS.c.id)
 
 _BY_ID: Final = _ROW.where(JOBS.c.id == sa.bindparam("id"))
+
+
+Transaction = sa.Connection
+"""What `Records.writing` yields."""
 
 
 class WorkQueue(Protocol):
@@ -132,6 +86,9 @@ class WorkQueue(Protocol):
 
     def enqueue(self, connection: sa.Connection, job_id: str) -> None:
         """Hand the job to the executors, within the transaction of that connection."""
+
+    def enqueue_song(self, connection: sa.Connection, song_id: str) -> None:
+        """Hand a song whose sections are over to the executors, likewise; once more changes nothing."""
 
     def drop(self, job_id: str) -> None:
         """Take a job that is not wanted any more back from them, or else they find that out when they begin it."""
@@ -147,16 +104,25 @@ class Records:
     Every method raises `JobStoreUnavailable` when the database cannot be used right now.
     """
 
-    def __init__(self, database: Database, *, ttl_s: float, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        ttl_s: float,
+        queue: WorkQueue | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         """
         Args:
             database: Where the records are.
             ttl_s: Seconds that a job is kept after it has finished.
+            queue: Where songs go whose sections are over; None for who has none.
             clock: What time it is, in Unix seconds. The databases' own clocks are not asked: SQLite's counts
                 whole seconds.
         """
         self._database = database
         self._ttl_s = ttl_s
+        self._queue = queue
         self._clock = clock
         self._insert = sqlite.insert if database.is_sqlite else postgresql.insert
 
@@ -191,7 +157,24 @@ class Records:
             connection.execute(_INSERT_JOB, row)
         except IntegrityError:
             raise KeyTaken from None
-        connection.execute(_KEEP_CHANGE, {"id": job.id, "at_s": job.created_at_s})
+        keep_change(connection, job.id, job.created_at_s)
+
+    def insert_song(
+        self,
+        connection: sa.Connection,
+        song: Job,
+        job_ids: Sequence[str],
+        *,
+        idempotency_key: str | None = None,
+        digest: str = "",
+    ) -> None:
+        """Write a new song; the jobs of its sections, in their order, are there already.
+
+        Raises:
+            KeyTaken: as for `insert`.
+        """
+        self.insert(connection, song, idempotency_key=idempotency_key, digest=digest)
+        sections.insert(connection, song.id, job_ids)
 
     def queued(self, connection: sa.Connection, *, at_most: int) -> int:
         """Return how many jobs are waiting; counting stops at `at_most`."""
@@ -209,6 +192,27 @@ class Records:
         row = self._one(_BY_ID, {"id": id})
         return _job(row) if row else None
 
+    def sections(self, song_id: str) -> dict[int, Job]:
+        """Return the jobs of the song's sections by their numbers, without those that are deleted."""
+        query = _ROW.add_columns(SECTIONS.c.number).join(SECTIONS, SECTIONS.c.job_id == JOBS.c.id)
+        rows = self._all(query.where(SECTIONS.c.song_id == song_id).order_by(SECTIONS.c.number))
+        return {row.number: _job(row) for row in rows}
+
+    def place(self, job_id: str) -> SongPlace | None:
+        """Return where in the last song that it was made for a job stands; None when it is no section."""
+        row = self._one(
+            sa.select(JOBS.c.request, SECTIONS.c.number)
+            .join(SECTIONS, SECTIONS.c.song_id == JOBS.c.id)
+            .where(SECTIONS.c.job_id == job_id)
+            .order_by(JOBS.c.created_at_s.desc(), JOBS.c.id)
+            .limit(1)
+        )
+        return SongRequest.from_json(json.loads(row.request)).place(row.number) if row else None
+
+    def songs_of(self, job_id: str) -> list[str]:
+        """Return the songs of which the job is a section."""
+        return [row.song_id for row in self._all(sa.select(SECTIONS.c.song_id).where(SECTIONS.c.job_id == job_id))]
+
     def gone(self, ids: Collection[str]) -> set[str]:
         """Return those of the ids whose jobs were deleted within the last days."""
         return {row.id for row in self._all(sa.select(GONE.c.id).where(GONE.c.id.in_(ids)))}
@@ -224,6 +228,8 @@ class Records:
     ) -> tuple[list[Job], str | None]:
         """Return some jobs, newest first, and the cursor of the next page, or None at the end.
 
+        Songs are among them, their sections are not.
+
         Args:
             owner: Whose jobs; None means everybody's, which is for the operator alone.
             username: Only those with this label.
@@ -234,7 +240,7 @@ class Records:
         Raises:
             InvalidRequest: this is no cursor of ours.
         """
-        query = _ROW.where(self._is_kept())
+        query = _ROW.where(self._is_kept(), ~_IS_SECTION)
         if owner is not None:
             query = query.where(JOBS.c.owner == owner)
         if username is not None:
@@ -267,7 +273,7 @@ class Records:
 
     def cancel_requested(self, ids: Collection[str]) -> set[str]:
         """Return those of the ids whose running jobs somebody wants cancelled."""
-        rows = self._all(sa.select(JOBS.c.id).where(JOBS.c.id.in_(ids), _IS_ACTIVE, JOBS.c.cancel_requested))
+        rows = self._all(sa.select(JOBS.c.id).where(JOBS.c.id.in_(ids), IS_ACTIVE, JOBS.c.cancel_requested))
         return {row.id for row in rows}
 
     def census(self) -> Census:
@@ -293,20 +299,26 @@ class Records:
             message: A sentence for people.
             engine: Name of the one that makes the piece from now on; None leaves it to whom it was.
         """
-        return self._change(
-            id,
-            _IS_ACTIVE,
-            ~JOBS.c.cancel_requested,
-            **({} if engine is None else {"engine": engine}),
-            status="running",
-            message=message,
-            attempt=attempt,
-            max_attempts=sa.case((JOBS.c.max_attempts < attempt, attempt), else_=JOBS.c.max_attempts),
-            progress=None,
-            queue_position=None,
-            ticket=sa.case((JOBS.c.attempt == attempt, JOBS.c.ticket)),
-            started_at_s=sa.func.coalesce(JOBS.c.started_at_s, self._clock()),
-        )
+        now_s = self._clock()
+        with self._database.writing() as connection:
+            is_begun = self._change_in(
+                connection,
+                id,
+                IS_ACTIVE,
+                ~JOBS.c.cancel_requested,
+                **({} if engine is None else {"engine": engine}),
+                status="running",
+                message=message,
+                attempt=attempt,
+                max_attempts=sa.case((JOBS.c.max_attempts < attempt, attempt), else_=JOBS.c.max_attempts),
+                progress=None,
+                queue_position=None,
+                ticket=sa.case((JOBS.c.attempt == attempt, JOBS.c.ticket)),
+                started_at_s=sa.func.coalesce(JOBS.c.started_at_s, now_s),
+            )
+            if is_begun:
+                sections.note_start(connection, id, now_s=now_s)
+        return is_begun
 
     def put_off(self, id: str, attempt: int, message: str) -> bool:
         """Let attempt number `attempt` not have begun after all; return False when the job is over otherwise."""
@@ -425,10 +437,10 @@ class Records:
 
     def _end(self, connection: sa.Connection, id: str, *conditions: sa.ColumnElement[bool], **values: object) -> bool:
         now_s = self._clock()
-        return self._change_in(
+        ended = self._change_in(
             connection,
             id,
-            _IS_ACTIVE,
+            IS_ACTIVE,
             *conditions,
             queue_position=None,
             ticket=None,
@@ -436,6 +448,10 @@ class Records:
             expires_at_s=now_s + self._ttl_s,
             **values,
         )
+        if ended and self._queue:
+            for song_id in sections.note_end(connection, id, now_s=now_s):
+                self._queue.enqueue_song(connection, song_id)
+        return ended
 
     def _change(self, id: str, *conditions: sa.ColumnElement[bool], **values: object) -> bool:
         with self._database.writing() as connection:
@@ -444,13 +460,7 @@ class Records:
     def _change_in(
         self, connection: sa.Connection, id: str, *conditions: sa.ColumnElement[bool], **values: object
     ) -> bool:
-        changed = connection.execute(
-            sa.update(JOBS).where(JOBS.c.id == id, *conditions).values(change=JOBS.c.change + 1, **values)
-        )
-        if changed.rowcount:
-            connection.execute(_KEEP_CHANGE, {"id": id, "at_s": self._clock()})
-            connection.execute(_FORGET_CHANGES, {"id": id})
-        return bool(changed.rowcount)
+        return change(connection, id, *conditions, now_s=self._clock(), **values)
 
     # ------------------------------------------------------------------ expiry
 
@@ -488,6 +498,7 @@ class Records:
             if not connection.execute(sa.delete(JOBS).where(JOBS.c.id == id, _IS_FINAL)).rowcount:
                 return False
             connection.execute(sa.delete(CHANGES).where(CHANGES.c.job_id == id))
+            connection.execute(sa.delete(SECTIONS).where(SECTIONS.c.song_id == id))
             connection.execute(self._insert(GONE).values(id=id, gone_at_s=self._clock()).on_conflict_do_nothing())
         return True
 
@@ -506,7 +517,7 @@ class Records:
     # ------------------------------------------------------------------ asking
 
     def _is_kept(self) -> sa.ColumnElement[bool]:
-        return _IS_ACTIVE | (JOBS.c.expires_at_s > self._clock())
+        return IS_ACTIVE | (JOBS.c.expires_at_s > self._clock())
 
     def _one(self, query: sa.Select[Any], values: dict[str, object] | None = None) -> sa.Row[Any] | None:
         with self._database.reading() as connection:
@@ -521,31 +532,20 @@ class Records:
 _INSERT_JOB: Final = sa.insert(JOBS)
 _QUEUED: Final = sa.select(sa.func.count()).select_from(
     sa.select(sa.literal(1))
-    .where(JOBS.c.status == "queued")
+    .where(JOBS.c.status == "queued", JOBS.c.sections == 0)
     .limit(sa.bindparam("at_most", type_=sa.Integer))
     .subquery()
 )
 _COUNTED: Final = sa.select(JOBS.c.status, sa.func.count().label("jobs")).group_by(JOBS.c.status)
-_OLDEST_QUEUED: Final = sa.select(sa.func.min(JOBS.c.created_at_s)).where(JOBS.c.status == "queued")
+_OLDEST_QUEUED: Final = sa.select(sa.func.min(JOBS.c.created_at_s)).where(
+    JOBS.c.status == "queued", JOBS.c.sections == 0
+)
 _LIVING_EXECUTORS: Final = (
     sa.select(sa.func.count())
     .select_from(EXECUTORS)
     # By the clock they are written with: that of the database.
     .where(EXECUTORS.c.beat_at_s >= sa.extract("epoch", sa.func.clock_timestamp()) - EXECUTOR_SILENT_S)
 )
-_SHOWN: Final = ("status", "message", "progress", "queue_position", "attempt")
-_KEEP_CHANGE: Final = sa.insert(CHANGES).from_select(
-    ["job_id", "number", "at_s", *_SHOWN],
-    sa.select(
-        JOBS.c.id, JOBS.c.change, sa.bindparam("at_s", type_=sa.Double), *(JOBS.c[name] for name in _SHOWN)
-    ).where(JOBS.c.id == sa.bindparam("id")),
-)
-_FORGET_CHANGES: Final = sa.delete(CHANGES).where(
-    CHANGES.c.job_id == sa.bindparam("id"),
-    CHANGES.c.number
-    <= sa.select(JOBS.c.change - KEPT_CHANGES).where(JOBS.c.id == sa.bindparam("id")).scalar_subquery(),
-)
-
 
 # ---------------------------------------------------------------------- rows
 
@@ -578,6 +578,7 @@ def _columns(job: Job) -> dict[str, object]:
         "cancel_requested": job.cancel_requested,
         "change": job.change,
         "request_id": job.request_id,
+        "sections": len(job.request.sections) if isinstance(job.request, SongRequest) else 0,
     }
 
 
@@ -586,14 +587,14 @@ def _job(row: sa.Row[Any]) -> Job:
         id=row.id,
         owner=row.owner,
         status=row.status,
-        message=waiting_sentence(row.position) if row.status == "queued" else row.message,
+        message=waiting_sentence(row.position) if row.status == "queued" and not row.sections else row.message,
         progress=row.progress,
         queue_position=row.position,
         attempt=row.attempt,
         max_attempts=row.max_attempts,
         retryable=row.retryable,
         engine=row.engine,
-        request=JobRequest.from_json(json.loads(row.request)),
+        request=(SongRequest if row.sections else JobRequest).from_json(json.loads(row.request)),
         created_at_s=row.created_at_s,
         started_at_s=row.started_at_s,
         finished_at_s=row.finished_at_s,

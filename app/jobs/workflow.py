@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal, TypedDict, TypeVar
 
 import structlog
@@ -27,7 +28,7 @@ from sqlalchemy.exc import OperationalError
 
 from app import trace
 from app.breaker import is_refusal
-from app.engines.engine import Progress
+from app.engines.engine import Brief, Progress
 from app.errors import (
     InternalError,
     JobStoreUnavailable,
@@ -56,6 +57,10 @@ goes up when steps change in a way that jobs in flight would not survive; those 
 
 QUEUE: Final = "pieces"
 WORKFLOW: Final = "piece"
+SONG_WORKFLOW: Final = "song"
+
+_PIECE_PRIORITY: Final = 10
+"""Songs come first (0): joining takes seconds, and whoever asked for one has waited for all of its sections."""
 
 MAX_DISPATCHES: Final = 50
 """How often a job is taken up before it is given up: each crash of its process counts, whoever caused it."""
@@ -162,7 +167,7 @@ class Pieces:
 
         @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=MAX_DISPATCHES)
         def piece(job_id: str) -> str:
-            with self._at_work(job_id), _never_failing():
+            with self.at_work(job_id), never_failing():
                 number, outcome = 1, attempt(job_id, 1, None)
                 while outcome["status"] == "retry":
                     number = outcome.get("number", number + 1)
@@ -203,7 +208,7 @@ class Pieces:
             number: Of the attempt, from 1.
             after: What the attempt before it came to.
         """
-        job = self._insist(lambda: self._records.get(job_id))
+        job = self.insist(lambda: self._records.get(job_id))
         if job is None or job.is_final:
             return {"status": "cancelled"}
         work = structlog.contextvars.bound_contextvars(request_id=job.request_id, job=job_id, attempt=number)
@@ -213,7 +218,7 @@ class Pieces:
 
     def finish(self, job_id: str, outcome: Outcome) -> None:
         """Write down how the job has ended, unless it is over already; a file that nobody will ask for is deleted."""
-        job = self._insist(lambda: self._records.get(job_id))
+        job = self.insist(lambda: self._records.get(job_id))
         with structlog.contextvars.bound_contextvars(job=job_id, **({"request_id": job.request_id} if job else {})):
             self._finish(job_id, outcome)
 
@@ -221,13 +226,13 @@ class Pieces:
         match outcome["status"]:
             case "succeeded":
                 result = Result.from_json(outcome["result"])
-                ended = self._insist(lambda: self._records.succeed(job_id, result))
-                job = self._insist(lambda: self._records.get(job_id))
+                ended = self.insist(lambda: self._records.succeed(job_id, result))
+                job = self.insist(lambda: self._records.get(job_id))
                 if job is None or job.result is None or job.result.file != result.file:
                     with suppress(JobStoreUnavailable):  # the sweep finds it once the job is deleted
                         self._store.delete(result.file)
             case "failed":
-                ended = self._insist(
+                ended = self.insist(
                     lambda: self._records.fail(
                         job_id,
                         outcome["error"],
@@ -237,7 +242,7 @@ class Pieces:
                     )
                 )
             case _:
-                ended = self._insist(lambda: self._records.cancel(job_id))
+                ended = self.insist(lambda: self._records.cancel(job_id))
         _log.info("job ended" if ended else "job was over", outcome=outcome["status"])
 
     def _attempt(self, job: Job, number: int, after: Outcome) -> Outcome:
@@ -249,7 +254,7 @@ class Pieces:
             is_begun = (
                 # What the breaker has put off has not begun: a crash while it waits interrupts nothing.
                 ("number" not in after or self._wait_until(begin_at_s, attempt.cancelled))
-                and self._insist(lambda: self._records.start(job.id, number, message, engine=engine))
+                and self.insist(lambda: self._records.start(job.id, number, message, engine=engine))
                 and self._wait_until(begin_at_s, attempt.cancelled)
             )
             if not is_begun:
@@ -264,9 +269,9 @@ class Pieces:
             started_s = time.monotonic()
             try:
                 piece = self._studio.attempt(
-                    job.request.brief, deadline=deadline, report=attempt.report, resume=resume, stand_in=stand_in
+                    self._brief(job), deadline=deadline, report=attempt.report, resume=resume, stand_in=stand_in
                 )
-                return self._stored(job, piece, attempt.cancelled)
+                return self.stored(job, piece, attempt.cancelled)
             except StudioError as error:
                 if attempt.cancelled.is_set():
                     return {"status": "cancelled"}
@@ -279,7 +284,12 @@ class Pieces:
                     job, number, _unforeseen(error), until_s, after, resume=resume, took_s=took_s
                 )
 
-    def _stored(self, job: Job, piece: Piece, cancelled: threading.Event) -> Outcome:
+    def _brief(self, job: Job) -> Brief:
+        """Return what to make; of a section, with its place in the song."""
+        return replace(job.brief, place=self.insist(lambda: self._records.place(job.id)))
+
+    def stored(self, job: Job, piece: Piece, cancelled: threading.Event) -> Outcome:
+        """Store what a job made, and return how it ends."""
         content = piece.file.content
         digest = hashlib.sha256(content).hexdigest()
         ending = _ENDINGS.get(piece.file.format, piece.file.format)
@@ -295,9 +305,10 @@ class Pieces:
             remarks=piece.remarks,
             engine=piece.engine if piece.fallback_reason else None,
             fallback_reason=piece.fallback_reason,
+            ring_s=piece.ring_s or None,
         )
         patience = Deadline.after(self._deadline_s, cancelled=cancelled)
-        self._insist(lambda: self._store.put(result.file, content, media_type=result.media_type), patience=patience)
+        self.insist(lambda: self._store.put(result.file, content, media_type=result.media_type), patience=patience)
         piece.let_go()
         return {"status": "succeeded", "result": result.to_json()}
 
@@ -314,7 +325,7 @@ class Pieces:
     ) -> Outcome:
         """Return when to try again, or who takes over, or how the job ends."""
         is_refused, stand_in = is_refusal(error), _stand_in(after)
-        successor = self._studio.successor(job.request.brief, stand_in, error)
+        successor = self._studio.successor(job.brief, stand_in, error)
         wait_s = max(WAITS_S[min(number, len(WAITS_S)) - 1], error.retry_after_s or 0.0)
         retry_at_s = self._clock() + wait_s
         is_again = (
@@ -342,7 +353,7 @@ class Pieces:
         again: Outcome = {"status": "retry", "retry_at_s": retry_at_s, "until_s": until_s}
         if is_refused:
             # Or else this attempt, when it is made, would be taken for one that a crash has interrupted.
-            self._insist(lambda: self._records.put_off(job.id, number, WAITING_FOR_ENGINE))
+            self.insist(lambda: self._records.put_off(job.id, number, WAITING_FOR_ENGINE))
             again["number"] = number
             if resume is not None:
                 again["ticket"] = resume
@@ -370,7 +381,7 @@ class Pieces:
 
     def _reserved_s(self, job: Job, stand_in: StandIn | None) -> float:
         """Return how many seconds of the job's time are left to whoever may have to take over."""
-        return reserve_s(self._deadline_s) if self._studio.successor(job.request.brief, stand_in) else 0.0
+        return reserve_s(self._deadline_s) if self._studio.successor(job.brief, stand_in) else 0.0
 
     # ------------------------------------------------------------------ waiting
 
@@ -387,7 +398,7 @@ class Pieces:
             cancelled.wait(wait_s)
         return not cancelled.is_set()
 
-    def _insist(self, action: Callable[[], T], *, patience: Deadline | None = None) -> T:
+    def insist(self, action: Callable[[], T], *, patience: Deadline | None = None) -> T:
         """Return what the action returns, which is tried again for as long as database or store cannot be used.
 
         What was made is not thrown away because of that, and an end that people were promised is written.
@@ -408,7 +419,8 @@ class Pieces:
     # ------------------------------------------------------------------ bookkeeping
 
     @contextmanager
-    def _at_work(self, job_id: str) -> Iterator[None]:
+    def at_work(self, job_id: str) -> Iterator[None]:
+        """Hold the job for one whose workflow runs in this process."""
         with self._lock:
             self._active.add(job_id)
         try:
@@ -481,7 +493,7 @@ class _Attempt:
 
 
 @contextmanager
-def _never_failing() -> Iterator[None]:
+def never_failing() -> Iterator[None]:
     """Leave a workflow as it stands when DBOS cannot write down how a step of it ended, on a full disk for one.
 
     DBOS would either repeat that or take the workflow for failed, as the database's error is. Left, it is found and
@@ -556,8 +568,19 @@ class PieceQueue:
             "queue_name": QUEUE,
             "workflow_id": job_id,
             "app_version": APPLICATION_VERSION,
+            "priority": _PIECE_PRIORITY,
         }
         self._client.enqueue_in_transaction(connection, options, job_id)
+
+    def enqueue_song(self, connection: Connection, song_id: str) -> None:
+        """Hand a song whose sections are over to the executors, likewise; once more changes nothing."""
+        options: EnqueueOptions = {
+            "workflow_name": SONG_WORKFLOW,
+            "queue_name": QUEUE,
+            "workflow_id": song_id,
+            "app_version": APPLICATION_VERSION,
+        }
+        self._client.enqueue_in_transaction(connection, options, song_id)
 
     def drop(self, job_id: str) -> None:
         """Take a job back that was cancelled before it began.

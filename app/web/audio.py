@@ -79,7 +79,7 @@ def of_job(job: Job, result: Result, content: Iterable[bytes]) -> Response:
     response = Response(content, mimetype=result.media_type)
     response.headers.update(
         _headers(
-            name=_name(job.request.username, job.request.brief.prompt, job.request.brief.format),
+            name=_name(job.request.username, job.request.name, job.request.format),
             engine=result.engine or job.engine,
             seed=result.seed,
             attempts=job.attempt,

@@ -24,7 +24,8 @@ from app.errors import (
 from app.jobs import diagnosis
 from app.web import problems
 from app.web.body import MAX_TEXT_BODY_BYTES, with_json_body
-from app.web.jobs import JOB_ERRORS, JobPath, OpenJobs, find, timestamp
+from app.web.job_views import timestamp
+from app.web.jobs import JOB_ERRORS, JobPath, OpenJobs, find
 from app.web.schemas import (
     AnalyzeRequest,
     DiagnosisResponse,

@@ -30,7 +30,7 @@ from app.jobs.job import Job
 from app.logs import Scrubber
 from app.retry import Deadline
 from app.studio import Studio
-from app.web import audio, idempotency, problems
+from app.web import audio, idempotency, job_views, problems
 from app.web import jobs as web_jobs
 from app.web.body import with_json_body
 from app.web.schemas import GenerateRequest
@@ -149,7 +149,7 @@ def blueprint(studio: Studio, jobs: web_jobs.OpenJobs) -> APIBlueprint:
             submission = web_jobs.submit(jobs, studio, body, wanted, key=key)
             job = _wait(jobs(), submission.job, deadline)
         if preference.respond_async and (preference.wait_s == 0 or not job.is_final):
-            response = web_jobs.accepted(job)
+            response = job_views.accepted(jobs(), job)
             response.headers["Preference-Applied"] = preference.applied
         else:
             response = _outcome(jobs(), job) if job.is_final else _still_running(job)
@@ -196,4 +196,4 @@ def _outcome(jobs: Jobs, job: Job) -> Response:
 
 def _still_running(job: Job) -> Response:
     error = UpstreamTimeout("It goes on as a job; ask for that, or send the same request again.", retry_after_s=1.0)
-    return problems.answer(error, scrub=Scrubber(), job=web_jobs.status_url(job))
+    return problems.answer(error, scrub=Scrubber(), job=job_views.status_url(job))

@@ -12,10 +12,9 @@ import re
 from typing import Final
 
 from flask import Response, request
+from pydantic import BaseModel
 
-from app.engines.engine import Format
 from app.errors import FieldError, InvalidRequest
-from app.web.schemas import GenerateRequest
 
 HEADER: Final = "Idempotency-Key"
 LONGEST_KEY: Final = 255
@@ -59,12 +58,16 @@ def key() -> str | None:
     return found
 
 
-def digest(body: GenerateRequest, format: Format) -> str:
+def digest(body: BaseModel, **more: str) -> str:
     """Return the SHA-256 of what the caller sent, in hexadecimal, the same for the same request in other words.
 
     A seed that the service draws is no part of it.
+
+    Args:
+        body: The body of the request.
+        more: What was asked for elsewhere in the request.
     """
-    fields = body.model_dump(mode="json", exclude_none=True) | {"format": format}
+    fields = body.model_dump(mode="json", exclude_none=True) | more
     fields = {name: value for name, value in fields.items() if value not in ("", [])}
     return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

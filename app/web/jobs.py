@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 import secrets
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
@@ -45,15 +42,11 @@ from app.studio import Studio
 from app.web import audio, events, idempotency, problems
 from app.web.body import with_json_body
 from app.web.callers import NOBODY, who
-from app.web.schemas import Asked, GenerateRequest, JobLinks, JobList, JobResponse, Label, Problem
+from app.web.job_views import accepted, answer, described, line, poll_after_s
+from app.web.schemas import GenerateRequest, JobList, Label
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 _CHANGE_NUMBER: Final = re.compile(r"\d{1,15}", re.ASCII)
-
-_SHORTEST_POLL_S: Final = 1.0
-_LONGEST_POLL_S: Final = 5.0
-_POLL_SHARE: Final = 0.1
-"""Of a job's age: who has waited long can wait a little longer for the news that it is over."""
 
 _DEFAULT_PAGE: Final = 20
 _LARGEST_PAGE: Final = 100
@@ -234,7 +227,7 @@ def _add_routes_of_all(api: APIBlueprint, jobs: OpenJobs, studio: Studio) -> Non
         Ask `GET /api/status/{id}` how it stands, or read `GET /api/jobs/{id}/events`.
         """
         submission = submit(jobs, studio, body, body.format or "wav", key=idempotency.key())
-        return idempotency.mark(accepted(submission.job), replayed=submission.replayed)
+        return idempotency.mark(accepted(jobs(), submission.job), replayed=submission.replayed)
 
     @api.get(
         "/api/jobs",
@@ -252,10 +245,11 @@ def _add_routes_of_all(api: APIBlueprint, jobs: OpenJobs, studio: Studio) -> Non
         """
         if g.caller == NOBODY:
             raise Forbidden("Jobs are listed by API key, and this service has none configured.")
-        page, cursor = jobs().page(
+        ours = jobs()
+        page, cursor = ours.page(
             g.caller, username=query.username, status=query.status, limit=query.limit, cursor=query.cursor
         )
-        listed = JobList(jobs=[described(job) for job in page], next=_page_after(query, cursor))
+        listed = JobList(jobs=[described(ours, job) for job in page], next=_page_after(query, cursor))
         response = Response(listed.model_dump_json(), mimetype="application/json")
         if listed.next:
             response.headers["Link"] = f'<{listed.next}>; rel="next"'
@@ -274,7 +268,7 @@ def _add_routes_of_one(api: APIBlueprint, jobs: OpenJobs, streams: events.Stream
 
         A question that fails says nothing about the job: it goes on.
         """
-        return answer(find(jobs, path.id))
+        return answer(jobs(), find(jobs, path.id))
 
     @api.get(
         "/api/jobs/<id>/events",
@@ -292,7 +286,9 @@ def _add_routes_of_one(api: APIBlueprint, jobs: OpenJobs, streams: events.Stream
             return Response(content_type=events.MEDIA_TYPE)
         caller = who()
         streams.enter(caller)
-        response = Response(streams.events(jobs(), job, after=after, describe=_line), content_type=events.MEDIA_TYPE)
+        response = Response(
+            streams.events(jobs(), job, after=after, describe=partial(line, jobs())), content_type=events.MEDIA_TYPE
+        )
         response.call_on_close(partial(streams.leave, caller))
         response.headers["X-Accel-Buffering"] = "no"  # nginx would hold events back until it has a few KiB
         return response
@@ -309,7 +305,7 @@ def _add_routes_of_one(api: APIBlueprint, jobs: OpenJobs, streams: events.Stream
     def delete_job(path: JobPath) -> Response:
         """Cancels a job that waits or runs; deletes one that is over, with its audio."""
         job = jobs().cancel_or_delete(find(jobs, path.id).id)
-        return Response(status=204) if job is None or job.is_final else answer(job, status=202)
+        return Response(status=204) if job is None or job.is_final else answer(jobs(), job, status=202)
 
 
 # ---------------------------------------------------------------------- requests
@@ -341,7 +337,7 @@ def submit(jobs: OpenJobs, studio: Studio, body: GenerateRequest, format: Format
         owner=g.caller,
         request_id=g.request_id,
         idempotency_key=key,
-        digest=idempotency.digest(body, format) if key else "",
+        digest=idempotency.digest(body, format=format) if key else "",
     )
 
 
@@ -371,88 +367,7 @@ def _page_after(query: JobsQuery, cursor: str | None) -> str | None:
     return f"/api/jobs?{urlencode(asked)}"
 
 
-# ---------------------------------------------------------------------- answers
-
-
-def status_url(job: Job) -> str:
-    """Return where the job can be asked about, relative to this service."""
-    return f"/api/status/{job.id}"
-
-
-def poll_after_s(job: Job) -> float:
-    """Return after how many seconds it is sensible to ask again about a job that is not over."""
-    age_s = time.time() - job.created_at_s
-    return min(max(age_s * _POLL_SHARE, _SHORTEST_POLL_S), _LONGEST_POLL_S)
-
-
-def described(job: Job) -> JobResponse:
-    """Return the job as callers see it."""
-    url = f"/api/jobs/{job.id}"
-    return JobResponse(
-        id=job.id,
-        status=job.status,
-        message=job.message,
-        progress=job.progress,
-        queue_position=job.queue_position,
-        attempt=job.attempt,
-        max_attempts=job.max_attempts,
-        retryable=job.retryable,
-        poll_after_ms=None if job.is_final else round(poll_after_s(job) * 1000),
-        engine=job.engine,
-        fallback_reason=job.result.fallback_reason if job.result else None,
-        request=_asked(job.request),
-        created_at=timestamp(job.created_at_s),
-        started_at=None if job.started_at_s is None else timestamp(job.started_at_s),
-        finished_at=None if job.finished_at_s is None else timestamp(job.finished_at_s),
-        expires_at=timestamp(job.expires_at_s),
-        audio_url=f"{url}/audio" if job.result else None,
-        remarks=list(job.result.remarks) if job.result else [],
-        error=Problem.model_validate(job.error) if job.error else None,
-        links=JobLinks(
-            self=status_url(job),
-            events=f"{url}/events",
-            cancel=None if job.is_final else url,
-            analysis=f"{url}/analyze-failure" if job.status == "failed" else None,
-        ),
-    )
-
-
-def _asked(request: JobRequest) -> Asked:
-    brief = request.brief
-    return Asked(
-        prompt=brief.prompt,
-        duration=brief.duration_s,
-        mood=brief.mood,
-        tempo=brief.tempo_bpm,
-        instruments=list(brief.instruments),
-        username=request.username,
-        seed=brief.seed,
-        format=brief.format,
-    )
-
-
-def answer(job: Job, *, status: int = 200) -> Response:
-    """Return the answer that tells how the job stands."""
-    response = Response(_line(job), status, mimetype="application/json")
-    if not job.is_final:
-        response.headers["Retry-After"] = str(math.ceil(poll_after_s(job)))
-    return response
-
-
-def accepted(job: Job) -> Response:
-    """Return the answer that a job was taken on."""
-    response = answer(job, status=202)
-    response.headers["Location"] = status_url(job)
-    return response
-
-
-def _line(job: Job) -> str:
-    return described(job).model_dump_json()
-
-
-def timestamp(unix_s: float) -> str:
-    """Return the time as answers write it: UTC, RFC 3339, in milliseconds."""
-    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+# ---------------------------------------------------------------------- audio
 
 
 def result_of(job: Job) -> Result:

@@ -21,13 +21,16 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from app.audio import AudioFormat
 from app.engines.engine import MAX_CLIP_S, MIN_CLIP_S, Format
 from app.errors import FieldError
 from app.jobs.job import Status
+from app.jobs.song import MAX_SECTION_S, MAX_SECTIONS, MAX_SONG_S, MIN_SECTION_S
 
 MAX_INSTRUMENTS: Final = 12
 MAX_INSTRUMENTS_LENGTH: Final = 200
@@ -267,6 +270,103 @@ class GenerateRequest(_Request):
     )
 
 
+# A section's prompt is made of two of these and a key, and must be one that a clip may have.
+_Style = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=450),
+    BeforeValidator(_one_line),
+    Field(json_schema_extra={"pattern": _PROMPT_PATTERN}),
+]
+_Words = Annotated[
+    str,
+    StringConstraints(max_length=60),
+    BeforeValidator(_one_line),
+    Field(json_schema_extra={"pattern": _TEXT_PATTERN}),
+]
+_Seed = Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(_whole_number)]
+_KEY_PATTERN: Final = r"^[A-Ga-g](#|b| sharp| flat)? ?(major|minor|maj|min|m)?$"
+
+
+def _key(text: str) -> str:
+    if not re.search(_KEY_PATTERN, text) or text.endswith("\n"):
+        raise PydanticCustomError("key", "must be a key, such as `A minor` or `F# major`")
+    return text
+
+
+class SectionRequest(_Request):
+    """A section of a song. What it leaves out is as in the whole song."""
+
+    name: Label | None = Field(None, description="What it is called; `Section 1` and so on when absent.")
+    prompt: _Style | None = Field(
+        None, description="What is special about it; it goes on from the song's `style`. One of the two is required."
+    )
+    duration: Annotated[float, Field(ge=MIN_SECTION_S, le=MAX_SECTION_S)] = Field(description="Length in seconds.")
+    mood: _Words | None = Field(None, description="Free text, e.g. `calm`.")
+    energy: Annotated[int, Field(ge=1, le=5), BeforeValidator(_whole_number)] | None = Field(
+        None, description="From 1, still, to 5, driving."
+    )
+    instruments: _Instruments = Field((), description="Names, as for a clip.")
+    seed: _Seed | None = Field(None, description="As for a clip.")
+
+
+class SongBody(_Request):
+    """A song: sections that are made one by one and joined into one track."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "title": "Rain on the window",
+                "style": "lo-fi hip hop",
+                "tempo": 80,
+                "key": "A minor",
+                "sections": [
+                    {"name": "Intro", "duration": 8, "energy": 2},
+                    {"name": "Verse", "duration": 16, "mood": "calm"},
+                    {"name": "Outro", "duration": 8, "energy": 1},
+                ],
+            }
+        }
+    )
+
+    title: Label | None = Field(None, description="For the file's name.")
+    style: _Style | None = Field(None, description="What all sections have in common.")
+    mood: _Words | None = Field(None, description="Of the sections that have none of their own.")
+    tempo: Annotated[int, Field(ge=40, le=220), BeforeValidator(_whole_number)] | None = Field(
+        None, description="Beats per minute."
+    )
+    key: Annotated[str, AfterValidator(_key), Field(json_schema_extra={"pattern": _KEY_PATTERN})] | None = Field(
+        None, description="E.g. `A minor` or `F# major`."
+    )
+    instruments: _Instruments = Field((), description="Of the sections that have none of their own.")
+    sections: Annotated[list[SectionRequest], Field(min_length=1, max_length=MAX_SECTIONS)] = Field(
+        description=f"In their order; together at most {MAX_SONG_S:g} seconds."
+    )
+    username: Label | None = Field(None, description="A label for the file's name; never an identity.")
+    seed: _Seed | None = Field(None, description="As for a clip.")
+    format: AudioFormat = Field("wav", description="Container of the joined track.")
+
+    @field_validator("sections")
+    @classmethod
+    def _bounded(cls, sections: list[SectionRequest]) -> list[SectionRequest]:
+        if sum(section.duration for section in sections) > MAX_SONG_S:
+            raise PydanticCustomError("song_long", f"must be at most {MAX_SONG_S:g} seconds together")
+        return sections
+
+    @model_validator(mode="after")
+    def _says_what_to_play(self) -> Self:
+        if self.style is None and not all(section.prompt for section in self.sections):
+            raise PydanticCustomError("song_silent", "is required unless each section has a prompt", {"field": "style"})
+        return self
+
+
+class RemakeBody(_Request):
+    """Which sections of a song shall be made again."""
+
+    sections: Annotated[list[Annotated[int, Field(ge=1, le=MAX_SECTIONS)]], Field(max_length=MAX_SECTIONS)] = Field(
+        [], description="Their numbers, from 1; those that are missing are made again in any case."
+    )
+
+
 class AnalyzeRequest(_Request):
     """A failure, as far as it is known. `null` for an optional field is the same as leaving it out."""
 
@@ -347,7 +447,10 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "string_type": "must be a string",
     "string_pattern_mismatch": "must match {pattern}",
     "dict_type": "must be a JSON object",
+    "too_short": "must have at least {min_length} entry",
     "too_long": "must have at most {max_length} entries",
+    "list_type": "must be a list",
+    "model_type": "must be a JSON object",
     "string_too_short": "must not be empty",
     "string_too_long": "must be at most {max_length} characters",
     "float_type": "must be a number",
@@ -360,12 +463,19 @@ _SENTENCES: Final[Mapping[str, str]] = {
 """What a person reads, by pydantic's name for the mistake; our own mistakes bring their sentence along."""
 
 
+def _path(location: tuple[int | str, ...]) -> str:
+    """Return the name of a field: `tempo`, or `sections[2].prompt` where there are several."""
+    if location[:1] != ("sections",):
+        return str(location[0])
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
+
+
 def field_errors(error: ValidationError) -> tuple[FieldError, ...]:
     """Return what is wrong with which field, in sentences that never quote the value."""
     return tuple(
         FieldError(
             # What is wrong with several fields together is told of the one that its error names.
-            field=str(each["loc"][0] if each["loc"] else each.get("ctx", {}).get("field", "body")),
+            field=_path(each["loc"]) if each["loc"] else str(each.get("ctx", {}).get("field", "body")),
             message=_SENTENCES.get(each["type"], each["msg"]).format_map(
                 {
                     name: f"{bound:g}" if isinstance(bound, float) else bound
@@ -479,10 +589,49 @@ class JobLinks(BaseModel):
     events: str = Field(description="Its changes as they happen.")
     cancel: str | None = Field(description="What to `DELETE` while it can be cancelled; null when it is over.")
     analysis: str | None = Field(description="A diagnosis, when there is one.")
+    remake: str | None = Field(description="Where sections of a song that is over can be asked for again; else null.")
+
+
+class AskedSection(BaseModel):
+    """What a section was asked for."""
+
+    name: str
+    prompt: str
+    duration: float = Field(description="Seconds.")
+    mood: str | None
+    energy: int | None
+    tempo: int | None
+    instruments: list[str]
+    seed: int
+
+
+class AskedSong(BaseModel):
+    """What a song was asked for, with everything spelled out."""
+
+    title: str | None
+    username: str | None
+    format: AudioFormat
+    seed: int
+    sections: list[AskedSection]
+
+
+class SectionResponse(BaseModel):
+    """How a section of a song stands: it is a job of its own."""
+
+    number: int = Field(description="From 1.")
+    name: str
+    start: float = Field(description="When it begins in the joined track, in seconds.")
+    duration: float = Field(description="Seconds.")
+    job_id: str | None = Field(description="Its job; null when that is deleted.")
+    status: Status
+    message: str = Field(description="A sentence for people about where it stands.")
+    progress: float | None = Field(description="Share done, 0 to 1; null when unknown.")
+    audio_url: str | None = Field(description="Where it can be heard alone, once it has succeeded.")
+    error: Problem | None = Field(description="What went wrong, when it has failed.")
 
 
 class JobResponse(BaseModel):
-    """A job. Times are UTC (RFC 3339)."""
+    """A job: a piece, or a song. Times are UTC (RFC 3339)."""
 
     id: str = Field(pattern="^[0-9a-f]{32}$", description="Unguessable: who knows it may read and cancel the job.")
     status: Status = Field(description="`queued`, then `running`, then one of the other three for good.")
@@ -497,7 +646,8 @@ class JobResponse(BaseModel):
     fallback_reason: str | None = Field(
         description="Why another engine than the first made it: the code of the first one's error; null otherwise."
     )
-    request: Asked
+    request: Asked | AskedSong
+    sections: list[SectionResponse] | None = Field(description="Of a song, in their order; null for a piece.")
     created_at: _Time
     started_at: _Time | None
     finished_at: _Time | None

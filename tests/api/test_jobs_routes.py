@@ -70,6 +70,7 @@ def test_a_submission_is_answered_with_the_job_and_where_to_ask(service: JobServ
         "engine": "fake",
         "fallback_reason": None,
         "request": WHOLE_REQUEST,
+        "sections": None,
         "created_at": job["created_at"],
         "started_at": None,
         "finished_at": None,
@@ -82,6 +83,7 @@ def test_a_submission_is_answered_with_the_job_and_where_to_ask(service: JobServ
             "events": f"/api/jobs/{job_id}/events",
             "cancel": f"/api/jobs/{job_id}",
             "analysis": None,
+            "remake": None,
         },
     }
 

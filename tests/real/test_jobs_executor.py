@@ -19,7 +19,7 @@ from app.engines.engine import Brief
 from app.jobs.executor import BEAT_S, DEAD_AFTER_S, BeatingSeat, Embedded, Executor, LockedSeat, SeatLost
 from app.jobs.job import JobRequest
 from app.jobs.parts import FAILURE_GOOD_S, LateParts, Parts, open_parts
-from app.jobs.records import EXECUTORS
+from app.jobs.tables import EXECUTORS
 from app.settings import Settings
 from app.studio import Studio
 

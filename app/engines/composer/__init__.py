@@ -17,7 +17,7 @@ import structlog
 
 from app.audio import AUDIO_FORMATS, Audio, encode_pcm16
 from app.engines.composer.instruments import INSTRUMENTS
-from app.engines.composer.plan import Plan, make_plan
+from app.engines.composer.plan import Plan, plan_of
 from app.engines.composer.plan.moods import MOODS
 from app.engines.composer.styles import STYLES
 from app.engines.engine import Abilities, Brief, Document, Engine, Progress, Report, Take, ignore
@@ -35,6 +35,7 @@ ABILITIES: Final = Abilities(
     styles=tuple(STYLES),
     moods=tuple(MOODS),
     instruments={name: row.family for name, row in INSTRUMENTS.items()},
+    sections=True,
 )
 
 
@@ -76,6 +77,8 @@ class Composer:
     ) -> Take:
         """Return the piece: a WAV of exactly `round(brief.duration_s * rate)` stereo frames, or a document.
 
+        The WAV of a section that is followed by another one is longer, by the time that its last notes ring.
+
         Raises:
             UpstreamTimeout: the deadline passed before the piece was done.
             Cancelled: the deadline was cancelled before.
@@ -89,7 +92,7 @@ class Composer:
         from app.engines.composer.score import compose
 
         tell("Composing…", 0.0)
-        plan = make_plan(brief)
+        plan = plan_of(brief)
         _log.info(
             "planned piece",
             style=plan.style,
@@ -111,7 +114,7 @@ class Composer:
                 as_stems=brief.format == "stems",
                 checkpoint=lambda share: tell("Rendering…", 0.1 + 0.9 * share),
             )
-        return Take(file, decode_s=0.0, remarks=remarks)
+        return Take(file, decode_s=0.0, remarks=remarks, ring_s=plan.ring_s)
 
     @contextlib.contextmanager
     def _turn_by(self, deadline: Deadline, report: Report) -> Iterator[Sampler]:

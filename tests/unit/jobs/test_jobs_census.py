@@ -10,7 +10,8 @@ from job_samples import TickingClock, queued_job, result_of
 
 from app.jobs.database import Database
 from app.jobs.job import COMPOSING
-from app.jobs.records import EXECUTOR_SILENT_S, EXECUTORS, Records
+from app.jobs.records import EXECUTOR_SILENT_S, Records
+from app.jobs.tables import EXECUTORS
 
 
 def test_without_jobs_every_state_is_there_and_nothing_is_old(records: Records) -> None:

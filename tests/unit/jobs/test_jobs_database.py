@@ -23,7 +23,8 @@ from app.engines.engine import Brief
 from app.errors import JobStoreUnavailable
 from app.jobs.database import MIGRATIONS, SQLITE_FILE, Database, open_database
 from app.jobs.job import JobRequest, new_id
-from app.jobs.records import CHANGES, EXECUTORS, GONE, JOBS, Records
+from app.jobs.records import Records
+from app.jobs.tables import CHANGES, EXECUTORS, GONE, JOBS
 from app.settings import Settings
 
 

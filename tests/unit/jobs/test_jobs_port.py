@@ -57,7 +57,7 @@ def submit(jobs: Jobs, *, request: JobRequest = REQUEST, key: str | None = None,
 def finish(records: Records, store: FileStore, job: Job, content: bytes = b"music") -> Result:
     """Do what an executor does."""
     result = Result(
-        f"{job.id}.mp3", hashlib.sha256(content).hexdigest(), len(content), "audio/mpeg", 10.5, job.request.brief.seed
+        f"{job.id}.mp3", hashlib.sha256(content).hexdigest(), len(content), "audio/mpeg", 10.5, job.brief.seed
     )
     assert records.start(job.id, 1, COMPOSING)
     store.put(result.file, content)

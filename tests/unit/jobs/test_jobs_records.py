@@ -15,7 +15,8 @@ from job_samples import REQUEST, TTL_S, TickingClock, queued_job, result_of
 from app.errors import InvalidRequest
 from app.jobs.database import Database, open_database
 from app.jobs.job import CANCELLED, CANCELLING, COMPOSING, WAITING_FOR_ENGINE, Job, JobRequest
-from app.jobs.records import GONE_KEPT_ROWS, GONE_KEPT_S, KEPT_CHANGES, KeyTaken, Records
+from app.jobs.records import GONE_KEPT_ROWS, GONE_KEPT_S, KeyTaken, Records
+from app.jobs.tables import KEPT_CHANGES
 from app.settings import Settings
 
 ERROR: dict[str, object] = {"code": "upstream-error", "status": 502, "errors": []}

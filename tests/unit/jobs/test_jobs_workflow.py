@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,12 +15,12 @@ from dbos import DBOS, DBOSClient, _workflow_commands
 from dbos._dbos import DBOSRegistry, _get_dbos_instance
 from dbos._error import DBOSAwaitedWorkflowCancelledError
 from dbos._queue import DEFAULT_QUEUE_POLLING_INTERVAL_SEC
-from fakes import TONE, FakeEngine, Outcome
+from fakes import TONE, FakeEngine
+from job_shop import Shop, wait_for
 from sqlalchemy.exc import OperationalError
 
 from app.engines.engine import Brief, Progress, Report, Take, ignore
 from app.errors import (
-    Cancelled,
     JobStoreUnavailable,
     PromptRefused,
     UpstreamError,
@@ -31,26 +29,17 @@ from app.errors import (
 )
 from app.jobs import executor as executors
 from app.jobs import workflow
-from app.jobs.executor import Caretaker, Embedded, Executor
 from app.jobs.job import COMPOSING, FAILED, SUCCEEDED, Job, JobRequest
-from app.jobs.parts import LateParts, Parts, open_parts
+from app.jobs.parts import Parts, open_parts
 from app.jobs.workflow import MAX_DISPATCHES, MAX_WAIT_S, QUEUE, Pieces
 from app.logs import Scrubber
-from app.retry import Deadline, RetryPolicy
+from app.retry import Deadline
 from app.settings import Settings
 from app.store import FileStore
 from app.studio import Studio
 
-END_LIMIT_S = 15.0
 DEADLINE_S = 100.0
 TIMEOUT_S = 60.0
-
-
-def wait_for(condition: Callable[[], object], limit_s: float = END_LIMIT_S) -> None:
-    give_up_at = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < give_up_at, "it did not happen in time"
-        time.sleep(0.02)
 
 
 # ---------------------------------------------------------------------- steps
@@ -374,67 +363,6 @@ def test_the_row_hears_of_progress_at_the_pace_of_who_writes_it(bench: Bench) ->
 # ---------------------------------------------------------------------- whole jobs
 
 
-class Script:
-    """An engine that does for each prompt what the test says."""
-
-    name = "script"
-    abilities = FakeEngine().abilities
-    policy = RetryPolicy(attempts=1, timeout_s=60, backoff_s=0)
-
-    def __init__(self) -> None:
-        self.engines: dict[str, FakeEngine] = {}
-        self.cancelled: set[str] = set()
-
-    def generate(self, brief: Brief, *, deadline: Deadline, report: Report = ignore, resume: str | None = None) -> Take:
-        try:
-            return self.engines[brief.prompt].generate(brief, deadline=deadline, report=report, resume=resume)
-        except Cancelled:
-            self.cancelled.add(brief.prompt)
-            raise
-
-
-class Shop:
-    """A process that runs jobs."""
-
-    def __init__(self, folder: Path) -> None:
-        self.settings = Settings.model_validate({"STUDIO_DATA_DIR": folder})
-        self.script = Script()
-        late = LateParts(self.settings, engine_name="script")
-        self.executor = Embedded(Executor(self.settings, Studio([self.script], max_active=9), late))
-        self.parts = late()
-        self._numbers = itertools.count()
-
-    def submit(self, *outcomes: Outcome, while_working: Callable[[], object] = lambda: None) -> str:
-        prompt = f"piece {next(self._numbers)}"
-        self.script.engines[prompt] = FakeEngine(*outcomes, while_working=while_working)
-        request = JobRequest(Brief(prompt, 5.0, seed=1))
-        return self.parts.jobs.submit(request, owner="", request_id="r").job.id
-
-    def job(self, job_id: str) -> Job:
-        return self.parts.jobs.get(job_id)
-
-    def end(self, job_id: str) -> Job:
-        wait_for(lambda: self.job(job_id).is_final)
-        return self.job(job_id)
-
-    @contextmanager
-    def writing(self) -> Iterator[sa.Connection]:
-        """Yield a connection for what only a broken process would write into DBOS's tables."""
-        with self.parts.database.writing() as connection:
-            yield connection
-
-    def caretaker(self) -> Caretaker:
-        pieces = Pieces(
-            self.parts.records,
-            self.parts.store,
-            Studio([], max_active=1),
-            timeout_s=1,
-            deadline_s=1,
-            scrub=Scrubber(),
-        )
-        return Caretaker(self.parts, pieces, executors.EMBEDDED_ID, scrub=Scrubber())
-
-
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     shop = Shop(tmp_path_factory.mktemp("shop"))
@@ -485,9 +413,9 @@ def test_a_running_job_is_cancelled_within_two_seconds(shop: Shop) -> None:
             pass
 
     job_id = shop.submit(while_working=work)
-    prompt = shop.job(job_id).request.brief.prompt
+    prompt = shop.job(job_id).brief.prompt
     try:
-        assert started.wait(END_LIMIT_S)
+        assert started.wait(15)
         asked_s = time.monotonic()
         shop.parts.jobs.cancel(job_id)
         job = shop.end(job_id)
@@ -610,7 +538,7 @@ def test_the_private_parts_of_dbos_that_are_used_exist() -> None:
 
 
 def test_what_dbos_cannot_write_is_left_for_later_and_no_failure() -> None:
-    with pytest.raises(workflow.Interrupted), workflow._never_failing():
+    with pytest.raises(workflow.Interrupted), workflow.never_failing():
         raise OperationalError("INSERT …", {}, Exception("canceling statement due to statement timeout"))
 
 

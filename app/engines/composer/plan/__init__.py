@@ -11,7 +11,7 @@ import json
 import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, NamedTuple
 
 from app.engines.composer.instruments import INSTRUMENTS, Role
@@ -30,6 +30,9 @@ _DARK_BELOW = -0.1
 
 _SAME_TEMPO = 0.08
 """Share by which the words of a section may miss the tempo of the one before and still mean it."""
+
+RING_S: Final = 2.0
+"""How long the last notes of a section may sound into the next one."""
 
 _OPPOSITE = 0.5
 """Valence, either way, from which on a section may leave the mode of the section before."""
@@ -97,17 +100,41 @@ class Plan:
     opening: Literal["begin", "continue"] = "begin"
     ending: Literal["close", "lead on"] = "close"
 
+    @property
+    def ring_s(self) -> float:
+        """How long it is heard beyond its duration, in seconds."""
+        return RING_S if self.ending == "lead on" else 0.0
 
-def make_plan(brief: Brief, *, follows: Plan | None = None, leads_on: bool = False) -> Plan:
+    @property
+    def sounding_s(self) -> float:
+        """How long it is heard, in seconds."""
+        return self.duration_s + self.ring_s
+
+
+def plan_of(brief: Brief) -> Plan:
+    """Return the plan of a piece, or of a section that goes on with those before it."""
+    if brief.place is None:
+        return make_plan(brief)
+    plan: Plan | None = None
+    for before in brief.place.before:
+        plan = make_plan(before, follows=plan, leads_on=True, common_seed=brief.place.seed)
+    return make_plan(brief, follows=plan, leads_on=brief.place.leads_on, common_seed=brief.place.seed)
+
+
+def make_plan(
+    brief: Brief, *, follows: Plan | None = None, leads_on: bool = False, common_seed: int | None = None
+) -> Plan:
     """Return the plan for `brief`; the same arguments always give the same one.
 
     Args:
         brief: Its duration may be 3 to 600 seconds; its texts may be anything.
         follows: The section before. What the brief does not ask for anew stays as it was there.
         leads_on: Another section follows.
+        common_seed: Decides, of the first section of a song, what the others take over; None: the brief's own does.
     """
     request = _read(brief)
-    rng = random.Random(_number(brief, "choices"))
+    common = brief if follows or common_seed is None else replace(brief, seed=common_seed)
+    rng = random.Random(_number(common, "choices"))
     style = request.setting.style
     if follows and not request.setting.genre:
         style = STYLES[follows.style]
@@ -123,7 +150,7 @@ def make_plan(brief: Brief, *, follows: Plan | None = None, leads_on: bool = Fal
         arousal=arousal,
         players=_players(request, style, arousal=arousal, duration_s=brief.duration_s, follows=follows, rng=rng),
         unknown_instruments=request.unknown,
-        theme=follows.theme if follows else _number(brief, "theme"),
+        theme=follows.theme if follows else _number(common, "theme"),
         seed=_number(brief, "performance"),
         opening="continue" if follows else "begin",
         ending="lead on" if leads_on else "close",

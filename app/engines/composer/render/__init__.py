@@ -39,7 +39,7 @@ Checkpoint = Callable[[float], None]
 
 
 def render(plan: Plan, score: Score, sampler: Sampler, *, checkpoint: Checkpoint) -> bytes:
-    """Return the piece as interleaved little-endian 16-bit samples, `round(plan.duration_s * RATE_HZ)` frames.
+    """Return the piece as interleaved little-endian 16-bit samples, `round(plan.sounding_s * RATE_HZ)` frames.
 
     Args:
         plan: What the score was composed from.
@@ -110,12 +110,12 @@ def _mastered(plan: Plan, curve: Curve, mix: Iterable[Stereo]) -> Iterator[Pcm]:
 
 
 def _master_curve(plan: Plan, meter: Meter) -> Curve:
-    fade_s = min(_FADE_S, _FADE_SHARE * plan.duration_s) if plan.ending == "close" else 0.0
+    fade_s = plan.ring_s or min(_FADE_S, _FADE_SHARE * plan.duration_s)
     return gain_curve(meter, frames=_frames(plan), fade_s=fade_s)
 
 
 def _frames(plan: Plan) -> int:
-    return round(plan.duration_s * RATE_HZ)
+    return round(plan.sounding_s * RATE_HZ)
 
 
 def _part(checkpoint: Checkpoint, start: float, end: float) -> Checkpoint:

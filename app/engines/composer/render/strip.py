@@ -105,7 +105,7 @@ class Strip:
 
 def window_count(plan: Plan) -> int:
     """Return how many windows the piece fills, the last one perhaps in part."""
-    return math.ceil(round(plan.duration_s * RATE_HZ) / WINDOW_FRAMES)
+    return math.ceil(round(plan.sounding_s * RATE_HZ) / WINDOW_FRAMES)
 
 
 def strips(plan: Plan, score: Score, sampler: Sampler) -> list[Strip]:

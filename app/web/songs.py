@@ -1,0 +1,129 @@
+"""Songs: pieces made of sections, joined into one track."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from typing import Final
+
+from flask import Response, g
+from flask_openapi3 import APIBlueprint, Tag
+
+from app.engines.engine import Brief
+from app.errors import FieldError, InvalidRequest, JobNotFinished, NotFound
+from app.jobs.job import Job
+from app.jobs.song import Section, SongRequest
+from app.studio import Studio
+from app.web import idempotency, problems
+from app.web.body import with_json_body
+from app.web.job_views import accepted, poll_after_s
+from app.web.jobs import ACCEPTED, JOB_ERRORS, SUBMIT_ERRORS, JobPath, OpenJobs, find
+from app.web.schemas import RemakeBody, SectionRequest, SongBody
+
+_WORDS_OF_ENERGY: Final = {1: "very calm", 2: "gentle", 4: "energetic", 5: "driving, very energetic"}
+
+
+def blueprint(jobs: OpenJobs, studio: Studio) -> APIBlueprint:
+    """Return the routes.
+
+    Args:
+        jobs: Opens what keeps the jobs.
+        studio: Knows what can be asked for.
+    """
+    api = APIBlueprint("songs", __name__, abp_tags=[Tag(name="Songs", description="Sections, joined into one track.")])
+
+    @api.post(
+        "/api/songs",
+        operation_id="submit_song",
+        summary="Have a song made",
+        responses={"202": ACCEPTED, **problems.responses(*SUBMIT_ERRORS)},
+        openapi_extensions={"parameters": [idempotency.PARAMETER]},
+    )
+    @with_json_body()
+    def submit_song(body: SongBody) -> Response:
+        """Answers at once with a job whose `sections` are jobs of their own, and whose audio is all of them joined.
+
+        A section that fails loses none of the others: the song then fails with what is missing, and `links.remake`
+        is where that can be asked for again.
+        """
+        request = _song(body)
+        studio.check(request.sections[0].brief)
+        key = idempotency.key()
+        submission = jobs().submit_song(
+            request,
+            owner=g.caller,
+            request_id=g.request_id,
+            idempotency_key=key,
+            digest=idempotency.digest(body, kind="song") if key else "",
+        )
+        return idempotency.mark(accepted(jobs(), submission.job), replayed=submission.replayed)
+
+    @api.post(
+        "/api/songs/<id>/remake",
+        operation_id="remake_song",
+        summary="Make some sections of a song again",
+        responses={"202": ACCEPTED, **problems.responses(*SUBMIT_ERRORS, *JOB_ERRORS, JobNotFinished)},
+        openapi_extensions={"parameters": [idempotency.PARAMETER]},
+    )
+    @with_json_body()
+    def remake_song(path: JobPath, body: RemakeBody) -> Response:
+        """Answers at once with another job for the song, in which the other sections are what they were.
+
+        Those that failed are made again, and those that the body lists, with another seed.
+        """
+        song, request = _find(jobs, path.id)
+        if not song.is_final:
+            raise JobNotFinished(song.message, retry_after_s=poll_after_s(song))
+        _check_numbers(body.sections, request)
+        key = idempotency.key()
+        submission = jobs().again(
+            song,
+            owner=g.caller,
+            request_id=g.request_id,
+            seeds={number: secrets.randbelow(2**32) for number in body.sections},
+            idempotency_key=key,
+            digest=idempotency.digest(body, kind=f"song {song.id}") if key else "",
+        )
+        return idempotency.mark(accepted(jobs(), submission.job), replayed=submission.replayed)
+
+    return api
+
+
+def _find(jobs: OpenJobs, id: str) -> tuple[Job, SongRequest]:
+    song = find(jobs, id)
+    if not isinstance(song.request, SongRequest):
+        raise NotFound("This job is not a song.")
+    return song, song.request
+
+
+def _check_numbers(numbers: Iterable[int], request: SongRequest) -> None:
+    if any(number > len(request.sections) for number in numbers):
+        message = f"must be at most {len(request.sections)}: the song has no more"
+        raise InvalidRequest("The song has no such section.", fields=(FieldError("sections", message),))
+
+
+def _song(body: SongBody) -> SongRequest:
+    """Return the song with everything spelled out that its sections have in common."""
+    seed = secrets.randbelow(2**32) if body.seed is None else body.seed
+    return SongRequest(
+        tuple(_section(body, each, number, seed) for number, each in enumerate(body.sections, start=1)),
+        seed=seed,
+        title=body.title or None,
+        username=body.username or None,
+        format=body.format,
+    )
+
+
+def _section(body: SongBody, section: SectionRequest, number: int, seed: int) -> Section:
+    words = (body.style, section.prompt, f"in {body.key}" if body.key else None)
+    mood = (section.mood or body.mood, _WORDS_OF_ENERGY.get(section.energy or 0))
+    brief = Brief(
+        prompt=", ".join(each for each in words if each),
+        duration_s=section.duration,
+        # Seeds of neighbours must differ, and be the same when the song is asked for again.
+        seed=(seed + number) % 2**32 if section.seed is None else section.seed,
+        mood=", ".join(each for each in mood if each) or None,
+        tempo_bpm=body.tempo,
+        instruments=section.instruments or body.instruments,
+    )
+    return Section(section.name or f"Section {number}", brief, section.energy)
