@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -27,21 +28,20 @@ from app.settings import Settings, SettingsError, is_caller, load
 _SHOWN_CHARS = 100
 _LARGEST_LIST = 1_000
 _KEY_BYTES = 32
-_ANALYZE = "analyze"
+_LATE = {"analyze": "app.failures.command", "generate": "app.making", "song": "app.making"}
 
 
 class _Commands(click.Group):
-    """The commands, of which `analyze` is loaded when it is wanted: its rules take a tenth of a second."""
+    """The commands, of which some are loaded when they are wanted: they bring much along."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), _ANALYZE])
+        return sorted([*super().list_commands(ctx), *_LATE])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name != _ANALYZE:
+        if cmd_name not in _LATE:
             return super().get_command(ctx, cmd_name)
-        from app.failures.command import analyze
-
-        return analyze
+        command: click.Command = getattr(importlib.import_module(_LATE[cmd_name]), cmd_name)
+        return command
 
 
 @click.group(cls=_Commands)

@@ -15,6 +15,11 @@ MIN_SECTION_S: Final = 3.0
 MAX_SECTION_S: Final = 120.0
 MAX_SONG_S: Final = 600.0
 
+_DB_OF_ENERGY: Final = 1.25
+"""For each step of energy that a section has less than the most driving one, it is that much quieter."""
+
+_USUAL_ENERGY: Final = 3
+
 MAKING_SECTIONS: Final = "The sections are being made…"
 JOINING: Final = "The sections are being joined…"
 
@@ -78,6 +83,23 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedSection:
+    """A section in its song.
+
+    Attributes:
+        name: A label for people.
+        brief: The piece that it is, with its place.
+        start_s: When it begins, in seconds.
+        gain_db: How much louder it shall be than it is made, 0 or less.
+    """
+
+    name: str
+    brief: Brief
+    start_s: float
+    gain_db: float
+
+
+@dataclass(frozen=True, slots=True)
 class SongRequest:
     """What was asked for.
 
@@ -119,6 +141,19 @@ class SongRequest:
         """Return where section `number`, from 1, stands."""
         before = tuple(section.brief for section in self.sections[: number - 1])
         return SongPlace(before, seed=self.seed, leads_on=number < len(self.sections))
+
+    def placed(self) -> tuple[PlacedSection, ...]:
+        """Return the sections with what follows from their neighbours."""
+        most = max(section.energy or _USUAL_ENERGY for section in self.sections)
+        return tuple(
+            PlacedSection(
+                section.name,
+                dataclasses.replace(section.brief, place=self.place(number)),
+                start_s,
+                gain_db=-_DB_OF_ENERGY * (most - (section.energy or _USUAL_ENERGY)),
+            )
+            for number, (section, start_s) in enumerate(zip(self.sections, self.starts_s(), strict=True), start=1)
+        )
 
     def with_seeds(self, seeds: Mapping[int, int]) -> Self:
         """Return the song with other seeds for some sections, by their numbers."""

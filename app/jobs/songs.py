@@ -29,11 +29,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_DB_OF_ENERGY: Final = 1.25
-"""For each step of energy that a section has less than the most driving one, it is that much quieter."""
-
-_USUAL_ENERGY: Final = 3
-
 _PATIENCE_S: Final = 300.0
 """How long a store may be away that has the sections."""
 
@@ -121,19 +116,16 @@ class Songs:
         """Yield the sections one by one: the samples of all of them together may be too much."""
         from app.mixdown import Part
 
-        most = max(section.energy or _USUAL_ENERGY for section in request.sections)
-        for number, (section, start_s) in enumerate(zip(request.sections, request.starts_s(), strict=True), start=1):
+        for number, section in enumerate(request.placed(), start=1):
             result = jobs[number].result
             if result is None:
                 raise ResultLost
-            content = self._pieces.insist(partial(self._read, result), patience=Deadline.after(_PATIENCE_S))
-            quieter = most - (section.energy or _USUAL_ENERGY)
             yield Part(
-                prove(content),
-                start_s=start_s,
+                prove(self._pieces.insist(partial(self._read, result), patience=Deadline.after(_PATIENCE_S))),
+                start_s=section.start_s,
                 duration_s=section.brief.duration_s,
                 ring_s=result.ring_s,
-                gain_db=-_DB_OF_ENERGY * quieter,
+                gain_db=section.gain_db,
             )
 
     def _read(self, result: Result) -> bytes:

@@ -33,6 +33,7 @@ from app.studio import Studio
 from app.web import audio, idempotency, job_views, problems
 from app.web import jobs as web_jobs
 from app.web.body import with_json_body
+from app.web.briefs import brief_of
 from app.web.schemas import GenerateRequest
 
 _ACCEPTED: Final[Mapping[str, Format]] = {
@@ -141,7 +142,7 @@ def blueprint(studio: Studio, jobs: web_jobs.OpenJobs) -> APIBlueprint:
         key, preference = idempotency.key(), Preference.read(request.headers.get("Prefer", ""))
         wanted = body.format or _accepted_format(studio.formats)
         if key is None and not preference.respond_async:
-            piece = studio.generate(web_jobs.brief_of(body, wanted), deadline=g.deadline)
+            piece = studio.generate(brief_of(body, wanted), deadline=g.deadline)
             return audio.of_piece(piece, username=body.username, prompt=body.prompt)
         deadline = g.deadline.within(preference.wait_s) if preference.respond_async else g.deadline
         # Who waits takes a place, so that there are always threads left for those who do not.

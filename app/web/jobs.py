@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Final
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from werkzeug.http import parse_etags
 
 from app.audio import MEDIA_TYPES
-from app.engines.engine import DOCUMENT_MEDIA_TYPES, Brief, Format
+from app.engines.engine import DOCUMENT_MEDIA_TYPES, Format
 from app.errors import (
     Cancelled,
     EngineNotConfigured,
@@ -41,6 +40,7 @@ from app.logs import Scrubber
 from app.studio import Studio
 from app.web import audio, events, idempotency, problems
 from app.web.body import with_json_body
+from app.web.briefs import brief_of
 from app.web.callers import NOBODY, who
 from app.web.job_views import accepted, answer, described, line, poll_after_s
 from app.web.schemas import GenerateRequest, JobList, Label
@@ -309,19 +309,6 @@ def _add_routes_of_one(api: APIBlueprint, jobs: OpenJobs, streams: events.Stream
 
 
 # ---------------------------------------------------------------------- requests
-
-
-def brief_of(body: GenerateRequest, format: Format) -> Brief:
-    """Return what the engine should make; the seed is drawn here when the caller leaves it open."""
-    return Brief(
-        prompt=body.prompt,
-        duration_s=body.duration,
-        seed=secrets.randbelow(2**32) if body.seed is None else body.seed,
-        mood=body.mood or None,
-        tempo_bpm=body.tempo,
-        instruments=body.instruments,
-        format=format,
-    )
 
 
 def submit(jobs: OpenJobs, studio: Studio, body: GenerateRequest, format: Format, *, key: str | None) -> Submission:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from typing import Final
 
 from flask import Response, g
 from flask_openapi3 import APIBlueprint, Tag
 
-from app.engines.engine import Brief
 from app.errors import FieldError, InvalidRequest, JobNotFinished, NotFound
 from app.jobs.job import Job
-from app.jobs.song import Section, SongRequest
+from app.jobs.song import SongRequest
 from app.studio import Studio
 from app.web import idempotency, problems
 from app.web.body import with_json_body
+from app.web.briefs import song_of
 from app.web.job_views import accepted, poll_after_s
 from app.web.jobs import ACCEPTED, JOB_ERRORS, SUBMIT_ERRORS, JobPath, OpenJobs, find
-from app.web.schemas import RemakeBody, SectionRequest, SongBody
-
-_WORDS_OF_ENERGY: Final = {1: "very calm", 2: "gentle", 4: "energetic", 5: "driving, very energetic"}
+from app.web.schemas import RemakeBody, SongBody
 
 
 def blueprint(jobs: OpenJobs, studio: Studio) -> APIBlueprint:
@@ -46,7 +43,7 @@ def blueprint(jobs: OpenJobs, studio: Studio) -> APIBlueprint:
         A section that fails loses none of the others: the song then fails with what is missing, and `links.remake`
         is where that can be asked for again.
         """
-        request = _song(body)
+        request = song_of(body)
         studio.check(request.sections[0].brief)
         key = idempotency.key()
         submission = jobs().submit_song(
@@ -100,30 +97,3 @@ def _check_numbers(numbers: Iterable[int], request: SongRequest) -> None:
     if any(number > len(request.sections) for number in numbers):
         message = f"must be at most {len(request.sections)}: the song has no more"
         raise InvalidRequest("The song has no such section.", fields=(FieldError("sections", message),))
-
-
-def _song(body: SongBody) -> SongRequest:
-    """Return the song with everything spelled out that its sections have in common."""
-    seed = secrets.randbelow(2**32) if body.seed is None else body.seed
-    return SongRequest(
-        tuple(_section(body, each, number, seed) for number, each in enumerate(body.sections, start=1)),
-        seed=seed,
-        title=body.title or None,
-        username=body.username or None,
-        format=body.format,
-    )
-
-
-def _section(body: SongBody, section: SectionRequest, number: int, seed: int) -> Section:
-    words = (body.style, section.prompt, f"in {body.key}" if body.key else None)
-    mood = (section.mood or body.mood, _WORDS_OF_ENERGY.get(section.energy or 0))
-    brief = Brief(
-        prompt=", ".join(each for each in words if each),
-        duration_s=section.duration,
-        # Seeds of neighbours must differ, and be the same when the song is asked for again.
-        seed=(seed + number) % 2**32 if section.seed is None else section.seed,
-        mood=", ".join(each for each in mood if each) or None,
-        tempo_bpm=body.tempo,
-        instruments=section.instruments or body.instruments,
-    )
-    return Section(section.name or f"Section {number}", brief, section.energy)
