@@ -35,7 +35,6 @@ Model = TypeVar("Model", bound=BaseModel)
 FAILED: Final = 1
 UNUSABLE: Final = 2
 
-_KEY: Final = "STUDIO_API_KEY"
 _COMPOSER_TIMEOUT_S: Final = 3_600.0
 _MOST_SONG_BYTES: Final = 64 * 1024
 _STANDARD: Final = "-"
@@ -66,6 +65,13 @@ _format = click.option(
 _url = click.option(
     "--url", help="Have it made by the service there; without it, the composer in this program makes it."
 )
+_key = click.option(
+    "--key",
+    envvar="STUDIO_API_KEY",
+    show_envvar=True,
+    help="The API key of a service that wants one. Others on this machine can see what a command line says: better "
+    "set the variable.",
+)
 
 
 @click.command()
@@ -78,15 +84,15 @@ _url = click.option(
 @_output
 @_format
 @_url
-def generate(prompt: str, output: Path, format: Format | None, url: str | None, **words: object) -> None:
-    """Make a clip of what PROMPT says, and write it to a file.
-
-    The environment variable STUDIO_API_KEY is the key for a service that wants one.
-    """
+@_key
+def generate(
+    prompt: str, output: Path, format: Format | None, url: str | None, key: str | None, **words: object
+) -> None:
+    """Make a clip of what PROMPT says, and write it to a file."""
     wanted = _wanted(output, format)
     body = _valid(GenerateRequest, {"prompt": prompt, "format": wanted, **_given(words)})
     if url:
-        _fetch(url, "/api/jobs", body, output)
+        _fetch(Client(url, key=key), "/api/jobs", body, output)
     else:
         _compose(brief_of(body, wanted), output)
 
@@ -96,15 +102,13 @@ def generate(prompt: str, output: Path, format: Format | None, url: str | None, 
 @_output
 @_format
 @_url
-def song(file: Path, output: Path, format: Format | None, url: str | None) -> None:
-    """Make the song that FILE describes in JSON, as for POST /api/songs, and write it to a file.
-
-    The environment variable STUDIO_API_KEY is the key for a service that wants one.
-    """
+@_key
+def song(file: Path, output: Path, format: Format | None, url: str | None, key: str | None) -> None:
+    """Make the song that FILE describes in JSON, as for POST /api/songs, and write it to a file."""
     described = _read(file) | {"format": _wanted(output, format)}
     body = _valid(SongBody, described)
     if url:
-        _fetch(url, "/api/songs", body, output)
+        _fetch(Client(url, key=key), "/api/songs", body, output)
     else:
         _compose_song(song_of(body), output)
 
@@ -166,8 +170,7 @@ def _failures() -> Iterator[None]:
 # ---------------------------------------------------------------------- by a service
 
 
-def _fetch(url: str, path: str, body: BaseModel, output: Path) -> None:
-    client = Client(url, key=os.environ.get(_KEY))
+def _fetch(client: Client, path: str, body: BaseModel, output: Path) -> None:
     job: Mapping[str, Any] | None = None
     try:
         with _progress() as bar:

@@ -49,7 +49,7 @@ def queued_job(
     """Write a job that waits, and return it."""
     job = Job.queued(request, owner=owner, engine="fake", max_attempts=3, request_id="r-1", now_s=clock(), ttl_s=TTL_S)
     with records.writing() as connection:
-        records.insert(connection, job, idempotency_key=key, digest=digest)
+        records.insert(connection, job.behind(0), idempotency_key=key, digest=digest)
     return job
 
 
@@ -69,7 +69,8 @@ def open_jobs(database: Database, store: FileStore, **fields: Any) -> Jobs:
         "clock": TickingClock(),
         **fields,
     }
-    return Jobs(Records(database, ttl_s=TTL_S, clock=fields["clock"]), store, **fields)
+    records = Records(database, ttl_s=TTL_S, queue=fields["queue"], clock=fields["clock"])
+    return Jobs(records, store, **fields)
 
 
 class NotingQueue:
@@ -80,6 +81,9 @@ class NotingQueue:
 
     def enqueue(self, connection: sa.Connection, job_id: str) -> None:
         connection.execute(sa.insert(EXECUTORS), {"id": job_id, "started_at_s": 0.0, "beat_at_s": 0.0})
+
+    def enqueue_song(self, connection: sa.Connection, song_id: str) -> None:
+        self.enqueue(connection, song_id)
 
     def drop(self, job_id: str) -> None:
         self.dropped.append(job_id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -64,10 +64,12 @@ class Submission:
     Attributes:
         job: The job that makes the piece, or has made it.
         replayed: Whether an earlier request with the same idempotency key submitted it.
+        pieces: How many pieces are made because of it: of a song, the sections that were not there.
     """
 
     job: Job
     replayed: bool
+    pieces: int = 0
 
 
 class Jobs:
@@ -146,11 +148,11 @@ class Jobs:
             Overloaded: too many jobs are waiting.
         """
 
-        def write(connection: Transaction) -> Job:
-            (job,) = self._enqueued(
-                connection, [self._queued(request, owner, request_id)], idempotency_key=idempotency_key, digest=digest
-            )
-            return job
+        def write(connection: Transaction) -> Submission:
+            job = self._queued(request, owner, request_id).behind(self._admitted(connection, 1))
+            self._records.insert(connection, job, idempotency_key=idempotency_key, digest=digest)
+            self._queue.enqueue(connection, job.id)
+            return Submission(job, replayed=False, pieces=1)
 
         return self._once(owner, idempotency_key, digest, write)
 
@@ -172,7 +174,7 @@ class Jobs:
             request_id: As for `submit`.
             idempotency_key: As for `submit`.
             digest: As for `submit`.
-            made: Ids of jobs that have already made sections, by their numbers; not of all of them.
+            made: Ids of jobs that have already made sections, by their numbers.
 
         Raises:
             IdempotencyMismatch: as for `submit`.
@@ -180,15 +182,18 @@ class Jobs:
             Overloaded: too many jobs would be waiting.
         """
 
-        def write(connection: Transaction) -> Job:
+        def write(connection: Transaction) -> Submission:
             ids = dict(made or {})
-            missing = {number: each for number, each in enumerate(request.sections, start=1) if number not in ids}
-            pieces = [self._queued(JobRequest(each.brief), owner, request_id) for each in missing.values()]
-            ids |= {number: piece.id for number, piece in zip(missing, self._enqueued(connection, pieces), strict=True)}
+            missing = [number for number in range(1, len(request.sections) + 1) if number not in ids]
+            self._admitted(connection, len(missing))
+            for number in missing:
+                piece = self._queued(JobRequest(request.sections[number - 1].brief), owner, request_id).held_back()
+                self._records.insert(connection, piece)
+                ids[number] = piece.id
             song = self._queued(request, owner, request_id)
             in_order = [ids[number] for number in sorted(ids)]
             self._records.insert_song(connection, song, in_order, idempotency_key=idempotency_key, digest=digest)
-            return song
+            return Submission(song, replayed=False, pieces=len(missing))
 
         return self._once(owner, idempotency_key, digest, write)
 
@@ -232,7 +237,7 @@ class Jobs:
         )
 
     def _once(
-        self, owner: str, idempotency_key: str | None, digest: str, write: Callable[[Transaction], Job]
+        self, owner: str, idempotency_key: str | None, digest: str, write: Callable[[Transaction], Submission]
     ) -> Submission:
         """Return the job that the key has, or the one that is written."""
         from app.jobs.records import KeyTaken
@@ -246,7 +251,7 @@ class Jobs:
                         raise IdempotencyMismatch
                     return Submission(job, replayed=True)
                 with suppress(KeyTaken), self._records.writing() as connection:  # by somebody else at the same time
-                    return Submission(write(connection), replayed=False)
+                    return write(connection)
             raise IdempotencyConflict
 
     def _queued(self, request: JobRequest | SongRequest, owner: str, request_id: str) -> Job:
@@ -260,18 +265,16 @@ class Jobs:
             ttl_s=self._ttl_s,
         )
 
-    def _enqueued(
-        self, connection: Transaction, jobs: Sequence[Job], *, idempotency_key: str | None = None, digest: str = ""
-    ) -> list[Job]:
-        """Write and enqueue new jobs of pieces, and return them with their places in the queue."""
+    def _admitted(self, connection: Transaction, jobs: int) -> int:
+        """Return how many jobs are waiting before that many new ones.
+
+        Raises:
+            Overloaded: too many would be waiting with them.
+        """
         ahead = self._records.queued(connection, at_most=self._max_queued)
-        if ahead + len(jobs) > self._max_queued:
+        if ahead + jobs > self._max_queued:
             raise Overloaded("Too many jobs are waiting.", retry_after_s=RETRY_WHEN_FULL_S)
-        placed = [job.behind(place) for place, job in enumerate(jobs, start=ahead)]
-        for job in placed:
-            self._records.insert(connection, job, idempotency_key=idempotency_key, digest=digest)
-            self._queue.enqueue(connection, job.id)
-        return placed
+        return ahead
 
     def get(self, id: str) -> Job:
         """Return the job. Whoever knows its id may read it.
@@ -385,18 +388,18 @@ class Jobs:
 
     def _request_cancel(self, job: Job) -> Job | None:
         after = self._records.request_cancel(job.id)
-        if isinstance(job.request, SongRequest):
-            for piece in self._records.sections(job.id).values():
-                if not piece.is_final:
-                    self._request_cancel(piece)
-            return self._records.get(job.id)
-        if after and after.status == "cancelled" and after.started_at_s is None:
-            # Whoever submits and cancels again and again must not fill the queue behind which others wait.
-            try:
-                self._queue.drop(job.id)
-            except JobStoreUnavailable as error:
-                _log.warning("a cancelled job stays in the queue", job=job.id, upstream_text=error.log_text)
+        pieces = self._records.sections(job.id).values() if isinstance(job.request, SongRequest) else [after]
+        for piece in pieces:
+            if piece and piece.status == "cancelled" and piece.started_at_s is None:
+                self._drop(piece.id)
         return after
+
+    def _drop(self, id: str) -> None:
+        # Whoever submits and cancels again and again must not fill the queue behind which others wait.
+        try:
+            self._queue.drop(id)
+        except JobStoreUnavailable as error:
+            _log.warning("a cancelled job stays in the queue", job=id, upstream_text=error.log_text)
 
     def read(self, result: Result, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Return the bytes of the file from `start` up to `end` (None: its end), in chunks.
@@ -425,6 +428,8 @@ class Jobs:
         """
         expired, crowded_out = self._records.expired(SWEEP_LIMIT), self._crowded_out()
         gone = sum(self._goes(job, self._records.remove) for job in expired)
+        if any(isinstance(job.request, SongRequest) for job in expired):
+            gone += sum(self._goes(job, self._records.remove) for job in self._records.expired(SWEEP_LIMIT))
         gone += sum(self._goes(job, self._records.lose_result) for job in crowded_out)
         self._records.forget_gone()
         if gone:

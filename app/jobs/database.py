@@ -139,6 +139,8 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         )
         """,
         "CREATE INDEX studio_song_sections_by_job ON studio_song_sections (job_id, song_id)",
+        "DROP INDEX studio_jobs_by_status",
+        "CREATE INDEX studio_jobs_by_status ON studio_jobs (status, created_at_s, id, queue_position, sections)",
     ),
 )
 """What leads from one version of our tables to the next, in words that both databases understand.

@@ -19,6 +19,7 @@ FINAL: Final[frozenset[Status]] = frozenset({"succeeded", "failed", "cancelled"}
 COMPOSING: Final = "Composing…"
 WAITING_FOR_ENGINE: Final = "The music engine is not available, waiting for it…"
 WAITING_FOR_SECTIONS: Final = "Waiting for the first section to begin"
+WAITING_FOR_TURN: Final = "Waiting for its turn in the song"
 SUCCEEDED: Final = "The piece is ready."
 CROWDED_OUT: Final = "The piece was deleted early, to make room for newer ones."
 FAILED: Final = "The music service is having trouble. Please try again later."
@@ -183,8 +184,8 @@ class Job:
         owner: Name of the API key that submitted it, "" when there are no keys.
         message: A sentence for people about where it stands.
         progress: Share done, 0 to 1, or None when unknown.
-        queue_position: While queued, how many jobs are before it here; while running, how many are before it
-            at the upstream, or None when that is unknown.
+        queue_position: While queued, how many jobs are before it here, or None when it is not in the queue yet;
+            while running, how many are before it at the upstream, or None when that is unknown.
         attempt: Number of the running or last attempt, 0 before the first.
         max_attempts: How many there may be; one that another engine makes instead comes on top.
         retryable: Whether asking again is sensible.
@@ -274,6 +275,10 @@ class Job:
     def behind(self, ahead: int) -> Job:
         """Return the queued job in its place behind `ahead` others."""
         return dataclasses.replace(self, message=waiting(ahead), queue_position=ahead)
+
+    def held_back(self) -> Job:
+        """Return the queued job as one that comes into the queue when it is its turn in its song."""
+        return dataclasses.replace(self, message=WAITING_FOR_TURN, queue_position=None)
 
     def as_of(self, change: Change) -> Job:
         """Return the job as it was after that change of it; how it ended is not told before it had."""

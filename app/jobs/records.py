@@ -29,7 +29,6 @@ from app.jobs.job import (
     CANCELLED,
     CANCELLING,
     CROWDED_OUT,
-    FINAL,
     SUCCEEDED,
     Census,
     Change,
@@ -39,8 +38,8 @@ from app.jobs.job import (
     Status,
 )
 from app.jobs.job import waiting as waiting_sentence
-from app.jobs.song import SongRequest
-from app.jobs.tables import CHANGES, EXECUTORS, GONE, IS_ACTIVE, JOBS, SECTIONS, change, keep_change
+from app.jobs.song import AT_A_TIME, SongRequest
+from app.jobs.tables import CHANGES, EXECUTORS, GONE, IS_ACTIVE, IS_FINAL, JOBS, SECTIONS, change, keep_change
 
 GONE_KEPT_S: Final = 7 * 86_400.0
 GONE_KEPT_ROWS: Final = 100_000
@@ -49,15 +48,13 @@ GONE_KEPT_ROWS: Final = 100_000
 EXECUTOR_SILENT_S: Final = 30.0
 """An executor that has been silent for longer is not counted; where others live, they delete it sooner."""
 
-_IS_FINAL: Final = JOBS.c.status.in_(tuple(sorted(FINAL)))
-
 _earlier = JOBS.alias("earlier")
 _AHEAD: Final = (
     sa.select(sa.func.count())
     .select_from(_earlier)
     .where(
         _earlier.c.status == "queued",
-        _earlier.c.sections == 0,
+        _earlier.c.queue_position.is_not(None),
         sa.tuple_(_earlier.c.created_at_s, _earlier.c.id) < sa.tuple_(JOBS.c.created_at_s, JOBS.c.id),
     )
     .correlate(JOBS)
@@ -66,11 +63,11 @@ _AHEAD: Final = (
 _ROW: Final = sa.select(
     JOBS,
     sa.case(
-        ((JOBS.c.status == "queued") & (JOBS.c.sections == 0), _AHEAD),
+        ((JOBS.c.status == "queued") & JOBS.c.queue_position.is_not(None), _AHEAD),
         else_=JOBS.c.queue_position,
     ).label("position"),
 )
-"""A job with its place in the queue as it is now. A song has none: its sections wait, and not it."""
+"""A job with its place in the queue as it is now. A song has none: its sections wait, as far as it is their turn."""
 
 _IS_SECTION: Final = sa.exists().where(SECTIONS.c.job_id == JOBS.c.id)
 
@@ -109,14 +106,14 @@ class Records:
         database: Database,
         *,
         ttl_s: float,
-        queue: WorkQueue | None = None,
+        queue: WorkQueue,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """
         Args:
             database: Where the records are.
             ttl_s: Seconds that a job is kept after it has finished.
-            queue: Where songs go whose sections are over; None for who has none.
+            queue: Where sections go when it is their turn, and songs whose sections are over.
             clock: What time it is, in Unix seconds. The databases' own clocks are not asked: SQLite's counts
                 whole seconds.
         """
@@ -144,7 +141,7 @@ class Records:
             of_key = (JOBS.c.owner == job.owner) & (JOBS.c.idempotency_key == idempotency_key)
             connection.execute(
                 sa.update(JOBS)
-                .where(of_key, _IS_FINAL, JOBS.c.expires_at_s <= self._clock())
+                .where(of_key, IS_FINAL, JOBS.c.expires_at_s <= self._clock())
                 .values(idempotency_key=None)
             )
         row = {
@@ -168,13 +165,22 @@ class Records:
         idempotency_key: str | None = None,
         digest: str = "",
     ) -> None:
-        """Write a new song; the jobs of its sections, in their order, are there already.
+        """Write a new song, whose sections are jobs that are there already, and hand on what it begins with.
+
+        Args:
+            connection: Of the transaction.
+            song: The job.
+            job_ids: The jobs of its sections, in their order.
+            idempotency_key: As for `insert`.
+            digest: As for `insert`.
 
         Raises:
             KeyTaken: as for `insert`.
         """
         self.insert(connection, song, idempotency_key=idempotency_key, digest=digest)
         sections.insert(connection, song.id, job_ids)
+        if not self._put_in_line(connection, song.id):
+            self._go_on(connection, song.id)  # all of them were made for another song
 
     def queued(self, connection: sa.Connection, *, at_most: int) -> int:
         """Return how many jobs are waiting; counting stops at `at_most`."""
@@ -199,12 +205,12 @@ class Records:
         return {row.number: _job(row) for row in rows}
 
     def place(self, job_id: str) -> SongPlace | None:
-        """Return where in the last song that it was made for a job stands; None when it is no section."""
+        """Return where a job stands in the song that it is made for; None when it is no section."""
         row = self._one(
             sa.select(JOBS.c.request, SECTIONS.c.number)
             .join(SECTIONS, SECTIONS.c.song_id == JOBS.c.id)
             .where(SECTIONS.c.job_id == job_id)
-            .order_by(JOBS.c.created_at_s.desc(), JOBS.c.id)
+            .order_by(JOBS.c.created_at_s, JOBS.c.id)
             .limit(1)
         )
         return SongRequest.from_json(json.loads(row.request)).place(row.number) if row else None
@@ -408,20 +414,24 @@ class Records:
     def request_cancel(self, id: str) -> Job | None:
         """Cancel a queued job at once and ask for a running one to be cancelled; return the job after that.
 
-        A job that is over stays what it is; None means that there is none.
+        The sections of a song go with it. A job that is over stays what it is; None means that there is none.
         """
         with self._database.writing() as connection:
-            if not self._cancel(connection, id, CANCELLED, JOBS.c.status == "queued"):
-                self._change_in(
-                    connection,
-                    id,
-                    JOBS.c.status == "running",
-                    ~JOBS.c.cancel_requested,
-                    cancel_requested=True,
-                    message=CANCELLING,
-                )
+            for each in (id, *sections.active(connection, id)):
+                self._request_cancel(connection, each)
             row = connection.execute(_BY_ID, {"id": id}).one_or_none()
         return _job(row) if row else None
+
+    def _request_cancel(self, connection: sa.Connection, id: str) -> None:
+        if not self._cancel(connection, id, CANCELLED, JOBS.c.status == "queued"):
+            self._change_in(
+                connection,
+                id,
+                JOBS.c.status == "running",
+                ~JOBS.c.cancel_requested,
+                cancel_requested=True,
+                message=CANCELLING,
+            )
 
     def _finish(self, id: str, **values: object) -> bool:
         with self._database.writing() as connection:
@@ -448,10 +458,24 @@ class Records:
             expires_at_s=now_s + self._ttl_s,
             **values,
         )
-        if ended and self._queue:
-            for song_id in sections.note_end(connection, id, now_s=now_s):
-                self._queue.enqueue_song(connection, song_id)
+        if ended:
+            sections.keep(connection, id, until_s=now_s + self._ttl_s)
+            for song_id in sections.songs_of(connection, id):
+                self._go_on(connection, song_id)
         return ended
+
+    def _go_on(self, connection: sa.Connection, song_id: str) -> None:
+        """Hand the next sections of a song to the executors or, when all are over, the song."""
+        if sections.note_end(connection, song_id, now_s=self._clock()):
+            self._queue.enqueue_song(connection, song_id)
+        else:
+            self._put_in_line(connection, song_id)
+
+    def _put_in_line(self, connection: sa.Connection, song_id: str) -> list[str]:
+        due = sections.put_in_line(connection, song_id, now_s=self._clock())
+        for job_id in due:
+            self._queue.enqueue(connection, job_id)
+        return due
 
     def _change(self, id: str, *conditions: sa.ColumnElement[bool], **values: object) -> bool:
         with self._database.writing() as connection:
@@ -465,10 +489,10 @@ class Records:
     # ------------------------------------------------------------------ expiry
 
     def expired(self, limit: int) -> list[Job]:
-        """Return finished jobs whose time is over, the oldest first."""
+        """Return finished jobs whose time is over, the oldest first; sections not before their songs are deleted."""
         # Not `status IN (…)`: SQLite would rather look through all finished jobs by their status.
         query = _ROW.where(JOBS.c.finished_at_s.is_not(None), JOBS.c.expires_at_s <= self._clock())
-        return [_job(row) for row in self._all(query.order_by(JOBS.c.expires_at_s).limit(limit))]
+        return [_job(row) for row in self._all(query.where(~_IS_SECTION).order_by(JOBS.c.expires_at_s).limit(limit))]
 
     def total_size_bytes(self) -> int:
         """Return how much all finished files take."""
@@ -495,7 +519,7 @@ class Records:
     def remove(self, id: str) -> bool:
         """Delete a finished job and its changes, and remember its id; return False when there is none."""
         with self._database.writing() as connection:
-            if not connection.execute(sa.delete(JOBS).where(JOBS.c.id == id, _IS_FINAL)).rowcount:
+            if not connection.execute(sa.delete(JOBS).where(JOBS.c.id == id, IS_FINAL)).rowcount:
                 return False
             connection.execute(sa.delete(CHANGES).where(CHANGES.c.job_id == id))
             connection.execute(sa.delete(SECTIONS).where(SECTIONS.c.song_id == id))
@@ -537,9 +561,9 @@ _QUEUED: Final = sa.select(sa.func.count()).select_from(
     .subquery()
 )
 _COUNTED: Final = sa.select(JOBS.c.status, sa.func.count().label("jobs")).group_by(JOBS.c.status)
-_OLDEST_QUEUED: Final = sa.select(sa.func.min(JOBS.c.created_at_s)).where(
-    JOBS.c.status == "queued", JOBS.c.sections == 0
-)
+# Later sections wait for those before them, and not for a free slot alone.
+_IS_LATER_SECTION: Final = sa.exists().where(SECTIONS.c.job_id == JOBS.c.id, SECTIONS.c.number > AT_A_TIME)
+_OLDEST_QUEUED: Final = sa.select(sa.func.min(JOBS.c.created_at_s)).where(JOBS.c.status == "queued", ~_IS_LATER_SECTION)
 _LIVING_EXECUTORS: Final = (
     sa.select(sa.func.count())
     .select_from(EXECUTORS)
@@ -587,7 +611,7 @@ def _job(row: sa.Row[Any]) -> Job:
         id=row.id,
         owner=row.owner,
         status=row.status,
-        message=waiting_sentence(row.position) if row.status == "queued" and not row.sections else row.message,
+        message=waiting_sentence(row.position) if row.status == "queued" and row.position is not None else row.message,
         progress=row.progress,
         queue_position=row.position,
         attempt=row.attempt,

@@ -15,6 +15,10 @@ MIN_SECTION_S: Final = 3.0
 MAX_SECTION_S: Final = 120.0
 MAX_SONG_S: Final = 600.0
 
+AT_A_TIME: Final = 4
+"""Sections of one song that wait for a free slot or are being made at a time: whoever comes after a long song need not
+wait for all of it."""
+
 _DB_OF_ENERGY: Final = 1.25
 """For each step of energy that a section has less than the most driving one, it is that much quieter."""
 

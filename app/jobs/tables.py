@@ -6,6 +6,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from app.jobs.job import FINAL
+
 KEPT_CHANGES: Final = 200
 """Changes of one job that can be replayed; an older client sees the newest ones."""
 
@@ -76,6 +78,7 @@ EXECUTORS: Final = sa.Table(
 )
 
 IS_ACTIVE: Final = JOBS.c.status.in_(("queued", "running"))
+IS_FINAL: Final = JOBS.c.status.in_(tuple(sorted(FINAL)))
 
 _SHOWN: Final = ("status", "message", "progress", "queue_position", "attempt")
 _KEEP_CHANGE: Final = sa.insert(CHANGES).from_select(

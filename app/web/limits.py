@@ -10,9 +10,11 @@ read 2026-11; later drafts fold them into one field that few clients read yet.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from flask import Response, g, request
+from flask import Response, current_app, g, request
 from flask_openapi3 import OpenAPI
 
 from app.errors import RateLimited
@@ -20,7 +22,7 @@ from app.web import problems
 from app.web.callers import NOBODY, address, is_api, needs_key, who
 
 if TYPE_CHECKING:
-    from app.web.tally import Standing
+    from app.web.tally import Limits, Standing, Tally
 
 MAX_COUNTERS: Final = 10_000
 """Counters in this process, beyond which addresses share some: calls from everywhere must not fill the memory."""
@@ -28,11 +30,13 @@ MAX_COUNTERS: Final = 10_000
 SHARED_COUNTERS: Final = 1_024
 """How many they share then."""
 
+_CHARGE: Final = "studio-charge"
+
 _COUNTED_HEADERS: Final[dict[str, dict[str, Any]]] = {
     name: {"description": text, "schema": {"type": "integer", "minimum": 0}}
     for name, text in {
         "RateLimit-Limit": "Requests that a caller may make in a window; those that are answered again with what an "
-        "`Idempotency-Key` already brought count too.",
+        "`Idempotency-Key` already brought count too, and each section of a song counts as one.",
         "RateLimit-Remaining": "How many of them are left.",
         "RateLimit-Reset": "Seconds until the window ends, and all of them are there again.",
     }.items()
@@ -71,6 +75,8 @@ def protect(
             return f"some {zlib.crc32(address().encode()) % SHARED_COUNTERS}"
         return who()
 
+    app.extensions[_CHARGE] = partial(_count_more, tally, work_limits, asker)
+
     @app.before_request
     def count() -> None:
         g.standing = None
@@ -89,6 +95,23 @@ def protect(
             response.headers["RateLimit-Remaining"] = str(standing.remaining)
             response.headers["RateLimit-Reset"] = str(standing.reset_s)
         return response
+
+
+def _count_more(tally: Tally, limits: Limits, asker: Callable[[], str], amount: int) -> None:
+    # One by one: a window that is used up must not keep the longer ones from seeing it.
+    found = [tally.count([each], asker=asker(), scope="work", amount=amount) for each in limits]
+    g.standing = min(found, key=lambda each: each.remaining, default=None)
+
+
+def charge(pieces: int) -> None:
+    """Count the pieces that this request has had made beyond the first one, as if each had been asked for alone.
+
+    It is not refused for them: else nobody could ask for a song of more sections than a window allows. The requests
+    after it are, until the window ends.
+    """
+    count = current_app.extensions.get(_CHARGE)
+    if count and pieces > 1:
+        count(pieces - 1)
 
 
 def describe(app: OpenAPI, *, work: str | None, read: str | None, with_keys: bool) -> None:

@@ -284,6 +284,7 @@ _Words = Annotated[
     Field(json_schema_extra={"pattern": _TEXT_PATTERN}),
 ]
 _Seed = Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(_whole_number)]
+_Number = Annotated[int, Field(ge=1, le=MAX_SECTIONS), BeforeValidator(_whole_number)]
 _KEY_PATTERN: Final = r"^[A-Ga-g](#|b| sharp| flat)? ?(major|minor|maj|min|m)?$"
 
 
@@ -324,7 +325,15 @@ class SongBody(_Request):
                     {"name": "Verse", "duration": 16, "mood": "calm"},
                     {"name": "Outro", "duration": 8, "energy": 1},
                 ],
-            }
+            },
+            "anyOf": [
+                {"properties": {"style": {"type": "string"}}, "required": ["style"]},
+                {
+                    "properties": {
+                        "sections": {"items": {"properties": {"prompt": {"type": "string"}}, "required": ["prompt"]}}
+                    }
+                },
+            ],
         }
     )
 
@@ -362,7 +371,9 @@ class SongBody(_Request):
 class RemakeBody(_Request):
     """Which sections of a song shall be made again."""
 
-    sections: Annotated[list[Annotated[int, Field(ge=1, le=MAX_SECTIONS)]], Field(max_length=MAX_SECTIONS)] = Field(
+    model_config = ConfigDict(json_schema_extra={"example": {"sections": [2]}})
+
+    sections: Annotated[list[_Number], Field(max_length=MAX_SECTIONS)] = Field(
         [], description="Their numbers, from 1; those that are missing are made again in any case."
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
+from typing import Final
 
 from flask import Response, g
 from flask_openapi3 import APIBlueprint, Tag
@@ -12,12 +13,19 @@ from app.errors import FieldError, InvalidRequest, JobNotFinished, NotFound
 from app.jobs.job import Job
 from app.jobs.song import SongRequest
 from app.studio import Studio
-from app.web import idempotency, problems
+from app.web import idempotency, limits, problems
 from app.web.body import with_json_body
 from app.web.briefs import song_of
 from app.web.job_views import accepted, poll_after_s
 from app.web.jobs import ACCEPTED, JOB_ERRORS, SUBMIT_ERRORS, JobPath, OpenJobs, find
 from app.web.schemas import RemakeBody, SongBody
+
+_REMAKE: Final = {
+    "operationId": "remake_song",
+    "parameters": {"id": "$response.body#/id"},
+    "description": "Makes some of its sections again, once it is over.",
+}
+_SONG_ACCEPTED: Final = {**ACCEPTED, "links": {**ACCEPTED["links"], "remake": _REMAKE}}
 
 
 def blueprint(jobs: OpenJobs, studio: Studio) -> APIBlueprint:
@@ -33,7 +41,7 @@ def blueprint(jobs: OpenJobs, studio: Studio) -> APIBlueprint:
         "/api/songs",
         operation_id="submit_song",
         summary="Have a song made",
-        responses={"202": ACCEPTED, **problems.responses(*SUBMIT_ERRORS)},
+        responses={"202": _SONG_ACCEPTED, **problems.responses(*SUBMIT_ERRORS)},
         openapi_extensions={"parameters": [idempotency.PARAMETER]},
     )
     @with_json_body()
@@ -53,13 +61,14 @@ def blueprint(jobs: OpenJobs, studio: Studio) -> APIBlueprint:
             idempotency_key=key,
             digest=idempotency.digest(body, kind="song") if key else "",
         )
+        limits.charge(submission.pieces)
         return idempotency.mark(accepted(jobs(), submission.job), replayed=submission.replayed)
 
     @api.post(
         "/api/songs/<id>/remake",
         operation_id="remake_song",
         summary="Make some sections of a song again",
-        responses={"202": ACCEPTED, **problems.responses(*SUBMIT_ERRORS, *JOB_ERRORS, JobNotFinished)},
+        responses={"202": _SONG_ACCEPTED, **problems.responses(*SUBMIT_ERRORS, *JOB_ERRORS, JobNotFinished)},
         openapi_extensions={"parameters": [idempotency.PARAMETER]},
     )
     @with_json_body()
@@ -81,6 +90,7 @@ def blueprint(jobs: OpenJobs, studio: Studio) -> APIBlueprint:
             idempotency_key=key,
             digest=idempotency.digest(body, kind=f"song {song.id}") if key else "",
         )
+        limits.charge(submission.pieces)
         return idempotency.mark(accepted(jobs(), submission.job), replayed=submission.replayed)
 
     return api

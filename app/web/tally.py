@@ -50,7 +50,10 @@ class Standing:
     is_exceeded: bool
 
 
-def parsed(limits: str | None) -> tuple[RateLimitItem, ...]:
+Limits = tuple[RateLimitItem, ...]
+
+
+def parsed(limits: str | None) -> Limits:
     """Return the limits that a setting names, e.g. `2/second, 30/minute`; the shortest window first."""
     return tuple(sorted(parse_many(limits))) if limits else ()
 
@@ -73,17 +76,18 @@ class Tally:
         self._ask_at_s = -math.inf
         self._warn_at_s = -math.inf
 
-    def count(self, limits: Sequence[RateLimitItem], *, asker: str, scope: str) -> Standing:
+    def count(self, limits: Sequence[RateLimitItem], *, asker: str, scope: str, amount: int = 1) -> Standing:
         """Count a request, and return how it stands.
 
         Args:
             limits: What it counts for, at least one; those behind one that it exceeds do not see it.
             asker: Who asks.
             scope: What for; each has counters of its own.
+            amount: How much it counts.
         """
         found = []
         for limit in limits:
-            found.append(self._hit(limit, limit.key_for(_PREFIX, asker, scope)))
+            found.append(self._hit(limit, limit.key_for(_PREFIX, asker, scope), amount))
             if found[-1].is_exceeded:
                 break
         return min(found, key=lambda each: (not each.is_exceeded, each.remaining, -each.reset_s))
@@ -92,16 +96,16 @@ class Tally:
         """Tell whether this process itself counts with that many counters."""
         return len(self._own) >= counters and self._own.sweep() >= counters
 
-    def _hit(self, limit: RateLimitItem, key: str) -> Standing:
+    def _hit(self, limit: RateLimitItem, key: str, amount: int) -> Standing:
         if self._shared is not None and self._may_ask():
             try:
-                standing = _hit(self._shared, limit, key)
+                standing = _hit(self._shared, limit, key, amount)
             except self._shared.base_exceptions as error:
                 self._leave_alone(error)
             else:
                 self._is_away = False
                 return standing
-        return _hit(self._own, limit, key)
+        return _hit(self._own, limit, key, amount)
 
     def _may_ask(self) -> bool:
         if not self._is_away:
@@ -124,8 +128,8 @@ class Tally:
             _log.warning("redis is away, this process counts requests alone", error=repr(error))
 
 
-def _hit(storage: Storage, limit: RateLimitItem, key: str) -> Standing:
-    count = storage.incr(key, limit.get_expiry())
+def _hit(storage: Storage, limit: RateLimitItem, key: str, amount: int) -> Standing:
+    count = storage.incr(key, limit.get_expiry(), amount)
     reset_s = max(math.ceil(storage.get_expiry(key) - time.time()), 1)
     return Standing(limit.amount, limit.get_expiry(), max(limit.amount - count, 0), reset_s, count > limit.amount)
 

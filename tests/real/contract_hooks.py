@@ -42,6 +42,13 @@ def is_too_much_in_all(failure: Failure, case: Case, response: Response) -> bool
     return len(listed) > 200 or listed.count(",") >= 12
 
 
+def is_too_long_in_all(failure: Failure, case: Case, response: Response) -> bool:
+    """Likewise the sections of a song."""
+    if not isinstance(failure, RejectedPositiveData) or faulty_fields(response) != {"sections"}:
+        return False
+    return sum(float(each["duration"]) for each in case.body["sections"]) > 600
+
+
 def is_accepted_in_other_words(failure: Failure, case: Case, response: Response) -> bool:
     """Texts are trimmed before they are measured, and `1e1` is 10: put plainly, the body must be as described."""
     if not isinstance(failure, AcceptedNegativeData):
@@ -71,6 +78,7 @@ EXCUSES: Final[tuple[Excuse, ...]] = (
     depends_on_what_was_before,
     is_refused_as_one_of_many,
     is_too_much_in_all,
+    is_too_long_in_all,
     is_accepted_in_other_words,
     was_only_cancelled,
 )

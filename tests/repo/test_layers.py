@@ -23,7 +23,9 @@ LAYERS: Final = (
     ("app.studio", "app.store", "app.mixdown"),
     ("app.jobs",),
     ("app.metrics",),
-    ("app.web", "app.cli", "app.serving"),
+    ("app.web", "app.client", "app.serving"),
+    ("app.making",),
+    ("app.cli",),
     ("app",),
 )
 """From the ground up; a module may import those below its layer, and its own."""
@@ -33,7 +35,7 @@ ONLY_IMPORTED_BY: Final = {
     "flask_openapi3": ("app", "app.web"),
     "flask_openapi3_swagger": ("app.web",),
     "werkzeug": ("app.web",),
-    "requests": ("app.engines.huggingface.transport",),
+    "requests": ("app.engines.huggingface.transport", "app.client"),
     "urllib3": ("app.engines.huggingface.transport",),
     "numpy": ("app.engines.composer.render", "app.mixdown"),
     "soxr": ("app.mixdown",),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from job_samples import TTL_S, TickingClock
+from job_samples import TTL_S, NotingQueue, TickingClock
 
 from app.jobs.database import Database, open_database
 from app.jobs.records import Records
@@ -41,4 +41,4 @@ def clock() -> TickingClock:
 
 @pytest.fixture
 def records(database: Database, clock: TickingClock) -> Records:
-    return Records(database, ttl_s=TTL_S, clock=clock)
+    return Records(database, ttl_s=TTL_S, queue=NotingQueue(), clock=clock)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from job_samples import PROCESSES, TTL_S, TickingClock, at_once, migrate, queued_job
+from job_samples import PROCESSES, TTL_S, NotingQueue, TickingClock, at_once, migrate, queued_job
 from real.postgres import Postgres
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
@@ -51,7 +51,7 @@ def test_nothing_is_opened_before_it_is_used(sqlite_settings: Settings) -> None:
 def test_nobody_else_can_read_the_files(sqlite_settings: Settings, sqlite_database: Database) -> None:
     mask = os.umask(0)
     try:
-        records = Records(sqlite_database, ttl_s=TTL_S)
+        records = Records(sqlite_database, ttl_s=TTL_S, queue=NotingQueue())
         queued_job(records, TickingClock())
     finally:
         os.umask(mask)
@@ -201,7 +201,7 @@ def unavailable(act: Callable[[], object]) -> str:
 def test_a_disk_that_takes_nothing_keeps_nothing_until_it_is_well_again(
     sqlite_database: Database, clock: TickingClock, broken: str, well: str, detail: str
 ) -> None:
-    records = Records(sqlite_database, ttl_s=TTL_S, clock=clock)
+    records = Records(sqlite_database, ttl_s=TTL_S, queue=NotingQueue(), clock=clock)
     before = queued_job(records, clock)
     large = JobRequest(Brief("x" * 100_000, 5.0, seed=1))
     state = broken
@@ -218,7 +218,7 @@ def test_a_disk_that_takes_nothing_keeps_nothing_until_it_is_well_again(
 def test_a_lock_that_somebody_else_keeps_is_waited_for_and_then_given_up(
     sqlite_settings: Settings, sqlite_database: Database, clock: TickingClock
 ) -> None:
-    records = Records(sqlite_database, ttl_s=TTL_S, clock=clock)
+    records = Records(sqlite_database, ttl_s=TTL_S, queue=NotingQueue(), clock=clock)
     sqlite_database.migrate()
 
     with (
@@ -277,7 +277,7 @@ def test_a_mistake_of_ours_is_not_blamed_on_the_database(database: Database) -> 
 
 
 def test_an_error_does_not_quote_prompts(database: Database, clock: TickingClock) -> None:
-    records, secret = Records(database, ttl_s=TTL_S), os.urandom(8).hex()
+    records, secret = Records(database, ttl_s=TTL_S, queue=NotingQueue()), os.urandom(8).hex()
     with database.writing() as connection:
         connection.execute(sa.text("DROP TABLE studio_jobs"))
 
@@ -295,7 +295,7 @@ def test_a_server_that_was_gone_is_used_again(clock: TickingClock) -> None:
     with Postgres("fsync=off") as server:
         settings = Settings.model_validate({"STUDIO_DATABASE_URL": server.new_database()})
         with closing(open_database(settings)) as database:
-            records = Records(database, ttl_s=TTL_S, clock=clock)
+            records = Records(database, ttl_s=TTL_S, queue=NotingQueue(), clock=clock)
             before = queued_job(records, clock)
 
             server.stop()
@@ -311,7 +311,7 @@ def test_a_transaction_that_the_server_left_is_not_there(clock: TickingClock) ->
     with Postgres("fsync=off") as server:
         settings = Settings.model_validate({"STUDIO_DATABASE_URL": server.new_database()})
         with closing(open_database(settings)) as database:
-            records = Records(database, ttl_s=TTL_S, clock=clock)
+            records = Records(database, ttl_s=TTL_S, queue=NotingQueue(), clock=clock)
             known = queued_job(records, clock, key="known")
 
             job = dataclasses.replace(known, id=new_id())

@@ -298,7 +298,10 @@ def test_an_expired_prompt_is_on_the_disk_no_more(
     sqlite_settings: Settings, store: FileStore, clock: TickingClock
 ) -> None:
     database = open_database(sqlite_settings)
-    jobs, records = open_jobs(database, store, clock=clock), Records(database, ttl_s=TTL_S, clock=clock)
+    jobs, records = (
+        open_jobs(database, store, clock=clock),
+        Records(database, ttl_s=TTL_S, queue=NotingQueue(), clock=clock),
+    )
     secret = "a waltz for my late grandmother"
 
     def on_disk() -> bool:
@@ -373,7 +376,7 @@ def test_a_job_that_is_cancelled_before_it_began_leaves_the_queue(database: Data
     queue = NotingQueue()
     jobs = open_jobs(database, store, queue=queue)
     waiting, running = submit(jobs), submit(jobs)
-    Records(database, ttl_s=TTL_S).start(running.id, 1, COMPOSING)
+    Records(database, ttl_s=TTL_S, queue=NotingQueue()).start(running.id, 1, COMPOSING)
 
     for each in (waiting, running):
         jobs.cancel_or_delete(each.id)

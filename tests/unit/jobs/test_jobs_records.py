@@ -10,7 +10,7 @@ from threading import Barrier
 
 import pytest
 import sqlalchemy as sa
-from job_samples import REQUEST, TTL_S, TickingClock, queued_job, result_of
+from job_samples import REQUEST, TTL_S, NotingQueue, TickingClock, queued_job, result_of
 
 from app.errors import InvalidRequest
 from app.jobs.database import Database, open_database
@@ -385,7 +385,7 @@ def forged(text: str) -> str:
     ],
 )
 def test_a_cursor_that_is_not_ours_is_refused(sqlite_settings: Settings, cursor: str) -> None:
-    records = Records(open_database(sqlite_settings), ttl_s=TTL_S)
+    records = Records(open_database(sqlite_settings), ttl_s=TTL_S, queue=NotingQueue())
 
     with pytest.raises(InvalidRequest) as raised:
         records.page("", cursor=cursor)
@@ -563,7 +563,7 @@ def plans_of(database: Database, ask: Callable[[], object]) -> list[str]:
 
 def test_no_frequent_question_reads_all_jobs(sqlite_settings: Settings, clock: TickingClock) -> None:
     database = open_database(sqlite_settings)
-    records = Records(database, ttl_s=TTL_S, clock=clock)
+    records = Records(database, ttl_s=TTL_S, queue=NotingQueue(), clock=clock)
     job = queued_job(records, clock, key="k")
     queued_job(records, clock)
     _, cursor = records.page("", limit=1)
