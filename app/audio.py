@@ -479,12 +479,19 @@ def _encode(blocks: Iterable[bytes], dtype: _SampleType, rate_hz: int, channels:
 
 
 def encode_blocks(blocks: Iterable[bytes], *, rate_hz: int, channels: int, format: AudioFormat) -> Audio:
-    """Return interleaved little-endian 16-bit samples that come bit by bit, in a container; proven like anything else.
+    """Return samples that come bit by bit in a container, 16-bit where that is lossless; proven like anything else.
+
+    Args:
+        blocks: Interleaved 32-bit floats in the machine's own order, full scale 1 and nothing beyond: as 16 bits,
+            libsndfile 1.2.2 would garble stereo on its way into an MP3.
+        rate_hz: Frames a second.
+        channels: Of each frame.
+        format: The container.
 
     Raises:
         UpstreamBadResponse: the format cannot hold that rate or so many channels, or nothing plays.
     """
-    return prove(_encode(blocks, "int16", rate_hz, channels, format).content)
+    return prove(_encode(blocks, "float32", rate_hz, channels, format).content)
 
 
 def encode_pcm16(pcm: bytes, *, rate_hz: int, channels: int) -> Audio:

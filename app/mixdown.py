@@ -3,7 +3,7 @@
 A section that knows what it follows (`Part.ring_s`) begins exactly where the one before ends, while that one's last
 notes ring on. Any other one is made as loud as those, fitted into its place, and crossfaded with its neighbours.
 
-It is done section by section: two minutes of samples are in memory at a time, and the finished track.
+It is done section by section, in place: the samples of one are in memory at a time, and the finished track.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FADE_S: Final = 1.2
 """At the end of what was cut to its length."""
 
 _BLOCK_FRAMES: Final = 65_536
-_UNIT: Final = HOP_FRAMES * STEP_FRAMES
+_METERED_FRAMES: Final = HOP_FRAMES * STEP_FRAMES
 """What the meter reads at a time is a multiple of both."""
 
 
@@ -86,7 +86,8 @@ def _blocks(parts: Iterable[Part]) -> Iterator[bytes]:
         over = samples[length:].copy()
         for start in range(0, length, _BLOCK_FRAMES):
             block = samples[start : min(start + _BLOCK_FRAMES, length)]
-            yield np.clip(np.rint(block * 32_767), -32_768, 32_767).astype("<i2").tobytes()
+            yield np.clip(block, -1.0, 1.0).tobytes()
+        del samples, block  # before the next ones are decoded
         part, is_first = following, False
 
 
@@ -94,35 +95,37 @@ def _placed(part: Part, *, is_first: bool, is_last: bool) -> Samples:
     """Return the part as it goes into the track, with what rings over its end."""
     samples = _decoded(part.audio)
     if part.ring_s is None:
-        samples = _fitted(_levelled(samples), part, is_first=is_first, is_last=is_last)
-    return np.asarray(samples * np.float32(_HEADROOM * 10 ** (part.gain_db / 20)))
+        _level(samples)
+        samples = _fitted(samples, part, is_first=is_first, is_last=is_last)
+    samples *= np.float32(_HEADROOM * 10 ** (part.gain_db / 20))
+    return samples
 
 
 def _decoded(audio: Audio) -> Samples:
     """Return the sound at the rate and with the channels of the track."""
     samples = np.frombuffer(decode(audio), np.float32).reshape(-1, audio.channels)
     if audio.channels != CHANNELS:
-        samples = np.repeat(samples.mean(axis=1, keepdims=True), CHANNELS, axis=1)
+        samples = samples.mean(axis=1, keepdims=True)
     if audio.rate_hz != RATE_HZ:
         samples = soxr.resample(samples, audio.rate_hz, RATE_HZ)
-    return np.asarray(samples, np.float32)
+    return np.array(np.broadcast_to(samples, (len(samples), CHANNELS)), np.float32)
 
 
-def _levelled(samples: Samples) -> Samples:
-    """Return the sound as loud as the composer's, with its peaks held down."""
-    frames = len(samples)
+def _level(samples: Samples) -> None:
+    """Make the sound as loud as the composer's, with its peaks held down."""
     meter = Meter()
-    padded = np.pad(samples, ((0, -frames % _UNIT), (0, 0))).T
-    meter.add(padded)
-    gains = per_frame(gain_curve(meter, frames=frames, fade_s=0.0))[:frames]
-    return np.asarray(samples * gains[:, None], np.float32)
+    for start in range(0, len(samples), _METERED_FRAMES):
+        block = samples[start : start + _METERED_FRAMES]
+        meter.add(np.pad(block, ((0, _METERED_FRAMES - len(block)), (0, 0))).T)
+    gains = per_frame(gain_curve(meter, frames=len(samples), fade_s=0.0))
+    samples *= gains[: len(samples), None]
 
 
 def _fitted(samples: Samples, part: Part, *, is_first: bool, is_last: bool) -> Samples:
     """Return the sound as long as its place, and as what it shares with the next section."""
     fade = _frames(CROSSFADE_S)
     length = _frames(part.duration_s) + (0 if is_last else fade)
-    samples = _repeated(samples, length, fade)[:length].copy()
+    samples = _repeated(samples, length, fade)[:length]
     if not is_first:
         samples[:fade] *= _rise(fade)
     end = fade if not is_last else min(_frames(_FADE_S), length)

@@ -18,6 +18,7 @@ from schemathesis.openapi.checks import IgnoredAuth, RejectedPositiveData, UseAf
 Case = Any  # it is generic, and its parts are of any type
 Excuse = Callable[[Failure, Case, Response], bool]
 
+LONGEST_SECTION_S: Final = 5
 SPELLED: Final = re.compile(r" *\+?[0-9]*\.?[0-9]*([eE][+-]?[0-9]{1,3})? *")
 OF_STATE: Final = ("gone", "range-not-satisfiable")
 KEY: Final = "Idempotency-Key"
@@ -88,8 +89,12 @@ EXCUSES: Final[tuple[Excuse, ...]] = (
 def map_case(context: schemathesis.HookContext, case: Case) -> Case:
     """Replace what nobody can make up: without this, most of these requests would be refused for it alone.
 
-    A body brings an idempotency key of its own, not the `0` that another body had; a cursor is one of ours.
+    A body brings an idempotency key of its own, not the `0` that another body had; a cursor is one of ours. And the
+    songs are short: the machine would have to join hours of sound, while others wait for the rest of it.
     """
+    if case.path == "/api/songs" and case.meta and case.meta.generation.mode.is_positive:
+        for section in case.body["sections"]:
+            section["duration"] = min(section["duration"], LONGEST_SECTION_S)
     if case.meta and case.meta.generation.mode.is_positive and "cursor" in (case.query or {}):
         case.query["cursor"] = CURSOR
     key = (case.headers or {}).get(KEY)

@@ -184,6 +184,9 @@ def test_the_track_comes_in_any_container(format: str) -> None:
 
     assert track.format == format
     assert track.duration_s == pytest.approx(5.0, abs=0.06)
+    samples = heard(track)
+    assert pitch_hz(at(samples, 1.0, for_s=1.0)) == pytest.approx(440.0, abs=2)
+    assert level(at(samples, 1.0, for_s=1.0)) == pytest.approx(0.5 * HEADROOM / np.sqrt(2), rel=0.02)
 
 
 def test_a_damaged_section_is_told() -> None:
