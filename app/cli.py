@@ -31,8 +31,19 @@ _KEY_BYTES = 32
 _LATE = {"analyze": "app.failures.command", "generate": "app.making", "song": "app.making"}
 
 
+_INTERRUPTED = 130
+"""The exit code of a program that Ctrl-C has ended, as shells have it."""
+
+
 class _Commands(click.Group):
     """The commands, of which some are loaded when they are wanted: they bring much along."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            raise SystemExit(_INTERRUPTED) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *_LATE])

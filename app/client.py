@@ -13,6 +13,9 @@ import requests
 CONNECT_TIMEOUT_S: Final = 10.0
 ANSWER_TIMEOUT_S: Final = 60.0
 
+SUBMISSIONS: Final = 3
+"""Before there is a job somebody waits who has perhaps mistyped the address."""
+
 RETRY_S: Final = 5.0
 MAX_RETRIES: Final = 5
 """Questions in a row that may fail: the job goes on all the same."""
@@ -138,11 +141,11 @@ class Client:
             raise ClientError("The audio did not come whole.", f"{got} of {expected} bytes came.")
 
     def _insist(self, method: str, path: str, **options: Any) -> Mapping[str, Any]:
-        for retry in range(MAX_RETRIES):
+        for retry in range(SUBMISSIONS - 1):
             try:
                 return self._ask(method, path, **options)
             except _Unavailable:
-                self._sleep(min(2.0**retry, RETRY_S))
+                self._sleep(2.0**retry)
         try:
             return self._ask(method, path, **options)
         except _Unavailable as error:

@@ -236,6 +236,8 @@ def _wanted(output: Path, format: Format | None) -> Format:
 
     A place that nothing can be written to is told here, before the work begins.
     """
+    if str(output) == _STANDARD and sys.stdout.isatty():
+        _fail("Music would be written to the terminal: name a file, or pipe it on.", exit_code=UNUSABLE)
     if str(output) != _STANDARD and not os.access(output.parent, os.W_OK | os.X_OK):
         _fail(f"{output} cannot be written: there is no such folder, or you may not write there.")
     if format or str(output) == _STANDARD or not output.suffix:
@@ -292,7 +294,7 @@ def _fail(*lines: str, exit_code: int = FAILED) -> NoReturn:
 
 
 class _Bar:
-    """A progress bar on standard error, where that is a terminal; elsewhere nothing is said until the end."""
+    """A progress bar on standard error, where that is a terminal; elsewhere a line for each thing that is begun."""
 
     _STEPS: Final = 1_000
 

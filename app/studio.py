@@ -85,7 +85,7 @@ class Piece:
     decode_s: float
     remarks: tuple[str, ...]
     fallback_reason: str | None = None
-    ring_s: float = 0.0
+    ring_s: float | None = None
     let_go: Callable[[], object] = field(default=keep_nothing, compare=False)
 
 

@@ -56,11 +56,18 @@ class Script:
 class Shop:
     """A process that runs jobs."""
 
-    def __init__(self, folder: Path) -> None:
-        self.settings = Settings.model_validate({"STUDIO_DATA_DIR": folder})
+    def __init__(self, folder: Path, *, studio: Callable[[Settings], Studio] | None = None, **settings: object) -> None:
+        """
+        Args:
+            folder: Gets the data.
+            studio: Makes what makes the music; a script by default.
+            settings: By name.
+        """
+        self.settings = Settings.model_validate({"STUDIO_DATA_DIR": folder, **settings})
         self.script = Script()
         late = LateParts(self.settings, engine_name="script")
-        self.executor = Embedded(Executor(self.settings, Studio([self.script], max_active=9), late))
+        made = studio(self.settings) if studio else Studio([self.script], max_active=9)
+        self.executor = Embedded(Executor(self.settings, made, late))
         self.parts = late()
         self.numbers = itertools.count()
 

@@ -153,7 +153,8 @@ class Take:
         file: The piece: audio that is proven to play, or the document that the brief wants.
         decode_s: Seconds of the attempt spent turning the answer into proven audio.
         remarks: Sentences for people about what could not be done as asked.
-        ring_s: Seconds at the end of a section that are meant to sound into the next one.
+        ring_s: Of a section, seconds at its end that are meant to sound into the next one; None when it was made
+            without knowing its place.
         let_go: To be called when the file has gone out, so that the engine may take in more; it comes to know by
             itself, but later.
     """
@@ -161,7 +162,7 @@ class Take:
     file: Audio | Document
     decode_s: float
     remarks: tuple[str, ...] = ()
-    ring_s: float = 0.0
+    ring_s: float | None = None
     let_go: Callable[[], object] = field(default=keep_nothing, compare=False)
 
 

@@ -114,7 +114,8 @@ class Result:
         remarks: Sentences for people about what could not be done as asked.
         engine: Name of the engine that made it when it was not the first one, else None.
         fallback_reason: Code of the first engine's error in that case.
-        ring_s: Of a section, how many seconds at its end are meant to sound into the next one, or None.
+        ring_s: Of a section, how many seconds at its end are meant to sound into the next one; None when it was made
+            without knowing its place.
     """
 
     file: str

@@ -305,7 +305,7 @@ class Pieces:
             remarks=piece.remarks,
             engine=piece.engine if piece.fallback_reason else None,
             fallback_reason=piece.fallback_reason,
-            ring_s=piece.ring_s or None,
+            ring_s=piece.ring_s,
         )
         patience = Deadline.after(self._deadline_s, cancelled=cancelled)
         self.insist(lambda: self._store.put(result.file, content, media_type=result.media_type), patience=patience)

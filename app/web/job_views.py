@@ -119,6 +119,7 @@ def _sections(request: SongRequest, jobs: Mapping[int, Job]) -> list[SectionResp
                 status=job.status if job else "cancelled",
                 message=job.message if job else _DELETED,
                 progress=job.progress if job else None,
+                attempt=job.attempt if job else 0,
                 audio_url=f"/api/jobs/{job.id}/audio" if job and job.result else None,
                 error=Problem.model_validate(job.error) if job and job.error else None,
             )

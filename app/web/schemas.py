@@ -637,6 +637,7 @@ class SectionResponse(BaseModel):
     status: Status
     message: str = Field(description="A sentence for people about where it stands.")
     progress: float | None = Field(description="Share done, 0 to 1; null when unknown.")
+    attempt: int = Field(description="Number of the running or last attempt; 0 before the first.")
     audio_url: str | None = Field(description="Where it can be heard alone, once it has succeeded.")
     error: Problem | None = Field(description="What went wrong, when it has failed.")
 

@@ -31,9 +31,10 @@ def song_of(sections: int, *, seconds: float) -> dict[str, object]:
 
 def standing(client: Client, song_id: str) -> Mapping[str, Any]:
     """Return how the song stands, once somebody says so."""
-    found: list[Mapping[str, Any]] = []
-    wait_for(lambda: [found.append(song) for song in (client.status(song_id),) if song])
-    return found[-1]
+    wait_for(lambda: client.status(song_id))
+    song = client.status(song_id)
+    assert song
+    return song
 
 
 def ready(song: Mapping[str, Any]) -> list[str]:

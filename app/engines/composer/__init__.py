@@ -114,7 +114,7 @@ class Composer:
                 as_stems=brief.format == "stems",
                 checkpoint=lambda share: tell("Rendering…", 0.1 + 0.9 * share),
             )
-        return Take(file, decode_s=0.0, remarks=remarks, ring_s=plan.ring_s)
+        return Take(file, decode_s=0.0, remarks=remarks, ring_s=plan.ring_s if brief.place else None)
 
     @contextlib.contextmanager
     def _turn_by(self, deadline: Deadline, report: Report) -> Iterator[Sampler]:
