@@ -125,6 +125,7 @@ def _compose(brief: Brief, output: Path) -> None:
                 pass
             case wanted:
                 file = transcode(file, wanted) if isinstance(file, Audio) else file
+        bar.show("Done", 1.0)
     _write(output, [file.content])
     _tell(output, file.duration_s, brief.seed, take.remarks)
 
@@ -149,6 +150,7 @@ def _compose_song(request: SongRequest, output: Path) -> None:
 
     with _progress() as bar, _failures():
         track = mix_down(parts(bar), format=request.format)
+        bar.show("Done", 1.0)
     _write(output, [track.content])
     _tell(output, track.duration_s, request.seed, tuple(remarks))
 

@@ -192,7 +192,7 @@ class Jobs:
                 ids[number] = piece.id
             song = self._queued(request, owner, request_id)
             in_order = [ids[number] for number in sorted(ids)]
-            self._records.insert_song(connection, song, in_order, idempotency_key=idempotency_key, digest=digest)
+            song = self._records.insert_song(connection, song, in_order, idempotency_key=idempotency_key, digest=digest)
             return Submission(song, replayed=False, pieces=len(missing))
 
         return self._once(owner, idempotency_key, digest, write)

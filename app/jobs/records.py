@@ -164,8 +164,10 @@ class Records:
         *,
         idempotency_key: str | None = None,
         digest: str = "",
-    ) -> None:
+    ) -> Job:
         """Write a new song, whose sections are jobs that are there already, and hand on what it begins with.
+
+        Return how it stands then.
 
         Args:
             connection: Of the transaction.
@@ -181,6 +183,7 @@ class Records:
         sections.insert(connection, song.id, job_ids)
         if not self._put_in_line(connection, song.id):
             self._go_on(connection, song.id)  # all of them were made for another song
+        return _job(connection.execute(_BY_ID, {"id": song.id}).one())
 
     def queued(self, connection: sa.Connection, *, at_most: int) -> int:
         """Return how many jobs are waiting; counting stops at `at_most`."""

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any, Final
 
 import pytest
+from api_keys import BOB, KEYS, NINA
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from job_service import JobService, MakeService
+from pydantic import ValidationError
 
 from app.errors import PromptRefused
+from app.jobs.song import SongRequest
+from app.web.briefs import song_of
+from app.web.schemas import SongBody, field_errors
 
 SONG: Final = {
     "title": "Rain",
@@ -296,3 +305,136 @@ def test_more_sections_than_may_wait_are_refused(make_service: MakeService) -> N
 
     assert (response.status_code, response.get_json(force=True)["code"]) == (503, "overloaded")
     assert service.enqueued == []
+
+
+# ---------------------------------------------------------------------- what callers may send
+
+
+HOSTILE = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(["\0", "\ud800", "🎹", "A minor\n", "1e400", 3, 120, 600.0001, 2.9999999, -0.0]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+FIELDS = ["title", "style", "mood", "tempo", "key", "instruments", "sections", "username", "seed", "format", "x"]
+SECTION_FIELDS = ["name", "prompt", "duration", "mood", "energy", "instruments", "seed", "x"]
+PATH = re.compile(r"[a-z]+|sections\[\d+\](\..*)?", re.DOTALL)  # whose last part may be no field of ours
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.dictionaries(st.sampled_from(FIELDS), HOSTILE, max_size=3),
+    st.lists(st.dictionaries(st.sampled_from(SECTION_FIELDS), HOSTILE, max_size=3), max_size=3),
+)
+def test_whatever_is_sent_is_a_song_or_told_by_its_field(
+    song: dict[str, object], sections: list[dict[str, object]]
+) -> None:
+    sent = SONG | {"sections": [{"duration": 5.0} | section for section in sections]} | song
+    try:
+        body = SongBody.model_validate(sent)
+    except ValidationError as error:
+        faults = field_errors(error)
+        assert faults
+        for fault in faults:
+            assert PATH.fullmatch(fault.field), fault.field
+            assert fault.message
+            assert "\n" not in fault.message
+    else:
+        request = song_of(body)
+        assert 1 <= len(request.sections) <= 30
+        assert request.duration_s <= 600
+        assert SongRequest.from_json(json.loads(json.dumps(request.to_json(), allow_nan=False))) == request
+        for section in request.sections:
+            assert len(section.brief.prompt) <= 1_000
+
+
+@pytest.mark.parametrize(
+    ("section", "field"),
+    [
+        ('{"duration": NaN}', "sections[0].duration"),
+        ('{"duration": 1e999}', "sections[0].duration"),
+        ('{"duration": "8"}', "sections[0].duration"),
+        ('{"duration": true}', "sections[0].duration"),
+        (r'{"duration": 8, "name": "a\u0000b"}', "sections[0].name"),
+        (r'{"duration": 8, "name": "\ud800"}', "sections[0].name"),
+        ('{"duration": 8, "instruments": [1]}', "sections[0].instruments"),
+        ("[]", "sections[0]"),
+        ('{"duration": 8, "seed": -1}', "sections[0].seed"),
+    ],
+)
+def test_hostile_json_is_refused_by_the_path_of_its_field(service: JobService, section: str, field: str) -> None:
+    content = f'{{"style": "jazz", "sections": [{section}]}}'
+
+    response = service.client.post("/api/songs", data=content, content_type="application/json")
+
+    assert response.status_code == 400
+    told = response.get_json(force=True)
+    # Some of it is no JSON at all, which is a fault of the body.
+    assert [each["field"] for each in told["errors"]] in ([field], ["body"], [])
+
+
+def test_names_may_be_in_any_script(service: JobService) -> None:
+    song = submit(service, sections=[{"name": "Припев 🎹", "duration": 5}])
+
+    assert song["sections"][0]["name"] == "Припев 🎹"
+
+
+def test_a_hair_too_much_is_too_much(service: JobService) -> None:
+    sections = [{"duration": 120}] * 4 + [{"duration": 116.9999}, {"duration": 3.0002}]
+
+    assert faults(service.client, sections=sections) == {"sections": "must be at most 600 seconds together"}
+    assert submit(service, sections=[{"duration": 20}] * 30)["sections"][29]["start"] == 580
+
+
+# ---------------------------------------------------------------------- how much
+
+
+def test_each_section_counts_as_a_request_but_a_song_is_not_refused_for_them(make_service: MakeService) -> None:
+    service = make_service(STUDIO_RATE_LIMIT="2/second, 5/minute")
+
+    song = service.client.post("/api/songs", json=SONG)
+    left = song.headers["RateLimit-Remaining"]
+    further = service.client.post("/api/jobs", json={"prompt": "rain"})
+
+    assert (song.status_code, left) == (202, "0")
+    assert (further.status_code, further.headers["RateLimit-Limit"]) == (429, "2")
+    assert service.client.get(f"/api/status/{song.get_json()['id']}").status_code == 200
+
+
+def test_a_song_that_is_answered_again_counts_once(make_service: MakeService) -> None:
+    service = make_service(STUDIO_RATE_LIMIT="10/hour")
+    headers = {"Idempotency-Key": "one"}
+
+    left = [
+        service.client.post("/api/songs", json=SONG, headers=headers).headers["RateLimit-Remaining"] for _ in range(2)
+    ]
+
+    assert left == ["7", "6"]
+
+
+def test_songs_are_listed_with_their_sections_in_them(make_service: MakeService) -> None:
+    service = make_service(**KEYS)
+    song = service.client.post("/api/songs", json=SONG, headers=NINA).get_json()
+
+    (listed,) = service.client.get("/api/jobs", headers=NINA).get_json()["jobs"]
+
+    assert listed["id"] == song["id"]
+    assert len(listed["sections"]) == 3
+    assert service.client.get(f"/api/status/{song['id']}", headers=BOB).status_code == 404
+    assert service.client.post(f"/api/songs/{song['id']}/remake", json={}, headers=BOB).status_code == 404
+
+
+def test_a_song_whose_sections_are_all_there_is_joined_again(service: JobService) -> None:
+    song = submit(service)
+    for each in jobs_of(song):
+        service.run(each)
+    service.records.cancel(song["id"])
+
+    again = service.client.post(f"/api/songs/{song['id']}/remake", json={}).get_json()
+
+    assert again["message"] == "The sections are being joined…"
+    assert service.songs == [song["id"], again["id"]]

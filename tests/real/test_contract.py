@@ -40,9 +40,10 @@ SETTINGS: Final = {
     "STUDIO_MAX_QUEUED": "100000",
     "STUDIO_MAX_STREAMS": "200",
     "STUDIO_MAX_ACTIVE": "200",
+    "STUDIO_JOB_WORKERS": "64",
     "STUDIO_LOG_LEVEL": "WARNING",
 }
-"""High enough that nothing is refused for being too much."""
+"""High enough that nothing is refused for being too much, or waits for all the sections of songs."""
 
 PEERS: Final = {
     "auth": [
