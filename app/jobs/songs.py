@@ -51,6 +51,7 @@ class Songs:
         self._store = store
         self._pieces = pieces
         self._scrub = scrub
+        self._joining = threading.Lock()
 
     def register(self) -> None:
         """Tell DBOS, which has not been launched yet, about the workflow and its steps."""
@@ -104,7 +105,8 @@ class Songs:
     def _joined(self, song: Job, request: SongRequest, jobs: Mapping[int, Job]) -> Outcome:
         from app.mixdown import mix_down
 
-        track = mix_down(self._parts(request, jobs), format=request.format)
+        with self._joining:  # one at a time: ten minutes of samples fill a small machine
+            track = mix_down(self._parts(request, jobs), format=request.format)
         _log.info("joined song", sections=len(jobs), seconds=round(track.duration_s, 3), bytes=len(track.content))
         remarks = tuple(dict.fromkeys(remark for job in jobs.values() if job.result for remark in job.result.remarks))
         piece = Piece(
