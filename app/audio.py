@@ -13,10 +13,11 @@ from __future__ import annotations
 import io
 import math
 import struct
+import tempfile
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal, get_args
 
 import pybase64
 
@@ -400,14 +401,17 @@ def _blocks(file: SoundFile, dtype: _SampleType) -> Iterable[bytes]:
         yield bytes(memoryview(buffer)[: frames * file.channels * _SAMPLE_BYTES[dtype]])
 
 
-def decode(audio: Audio) -> bytes:
+def decode(audio: Audio) -> bytearray:
     """Return the samples as interleaved 32-bit floats in the machine's own order, full scale 1.
 
     Raises:
         UpstreamBadResponse: the audio cannot be decoded.
     """
+    samples = bytearray()
     with _open(audio.content) as file:
-        return b"".join(_blocks(file, "float32"))
+        for block in _blocks(file, "float32"):
+            samples += block
+    return samples
 
 
 def transcode(audio: Audio, format: AudioFormat) -> Audio:
@@ -461,13 +465,21 @@ def encode_samples(samples: Sequence[Sequence[float | None]], *, rate_hz: int) -
 _LARGEST_FLOAT_PEAK: Final = 8.0
 
 
-def _encode(blocks: Iterable[bytes], dtype: _SampleType, rate_hz: int, channels: int, format: AudioFormat) -> Audio:
+def _encode(
+    blocks: Iterable[bytes],
+    dtype: _SampleType,
+    rate_hz: int,
+    channels: int,
+    format: AudioFormat,
+    *,
+    out: BinaryIO | None = None,
+) -> Audio:
     import soundfile
 
     if format == "mp3" and (rate_hz not in _MP3_RATES_HZ or channels > 2):
         raise UpstreamBadResponse(f"An MP3 cannot hold {rate_hz} Hz in {channels} channels; ask for another format.")
     container, subtype = _ENCODINGS[format]
-    out, frames = io.BytesIO(), 0
+    out, frames = out or io.BytesIO(), 0
     try:
         with soundfile.SoundFile(out, "w", rate_hz, channels, subtype, format=container) as file:
             for block in blocks:
@@ -475,7 +487,8 @@ def _encode(blocks: Iterable[bytes], dtype: _SampleType, rate_hz: int, channels:
                 frames += len(block) // (_SAMPLE_BYTES[dtype] * channels)
     except soundfile.SoundFileError:  # FLAC has no odd rates above 65,535 Hz
         raise UpstreamBadResponse(f"No {container} can hold {rate_hz} Hz; ask for another format.") from None
-    return Audio(out.getvalue(), format, frames / rate_hz, rate_hz, channels)
+    out.seek(0)
+    return Audio(out.read(), format, frames / rate_hz, rate_hz, channels)
 
 
 def encode_blocks(blocks: Iterable[bytes], *, rate_hz: int, channels: int, format: AudioFormat) -> Audio:
@@ -491,7 +504,9 @@ def encode_blocks(blocks: Iterable[bytes], *, rate_hz: int, channels: int, forma
     Raises:
         UpstreamBadResponse: the format cannot hold that rate or so many channels, or nothing plays.
     """
-    return prove(_encode(blocks, "float32", rate_hz, channels, format).content)
+    # Not in memory, where whoever makes the blocks is at work.
+    with tempfile.TemporaryFile() as file:
+        return prove(_encode(blocks, "float32", rate_hz, channels, format, out=file).content)
 
 
 def encode_pcm16(pcm: bytes, *, rate_hz: int, channels: int) -> Audio:

@@ -102,13 +102,13 @@ def _placed(part: Part, *, is_first: bool, is_last: bool) -> Samples:
 
 
 def _decoded(audio: Audio) -> Samples:
-    """Return the sound at the rate and with the channels of the track."""
+    """Return the sound at the rate and with the channels of the track; what is that already is not copied."""
     samples = np.frombuffer(decode(audio), np.float32).reshape(-1, audio.channels)
     if audio.channels != CHANNELS:
         samples = samples.mean(axis=1, keepdims=True)
     if audio.rate_hz != RATE_HZ:
         samples = soxr.resample(samples, audio.rate_hz, RATE_HZ)
-    return np.array(np.broadcast_to(samples, (len(samples), CHANNELS)), np.float32)
+    return samples if samples.shape[1] == CHANNELS else np.repeat(samples, CHANNELS, axis=1)
 
 
 def _level(samples: Samples) -> None:
