@@ -123,6 +123,42 @@ def test_a_song_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     assert (result.exit_code, said(result)) == (2, "Error: sections[0].duration must be at least 3.")
 
 
+@pytest.mark.parametrize(
+    ("sent", "fault"),
+    [
+        (b"[1]", "- must hold a JSON object."),
+        (b'{"title": "' + b"x" * 70_000 + b'"}', "- is larger than 64 KiB."),
+        (b'{"style": "jazz", "sections": [{"duration": 4, "seed": -1}]}', "sections[0].seed must be at least 0."),
+    ],
+)
+def test_what_is_no_song_is_told(tmp_path: Path, sent: bytes, fault: str) -> None:
+    result = studio("song", "-", "-o", str(tmp_path / "a.wav"), sent=sent)
+
+    assert (result.exit_code, said(result)) == (2, f"Error: {fault}")
+
+
+def test_a_song_is_made_by_a_service(tmp_path: Path, wire: responses.RequestsMock) -> None:
+    wire.post(f"{URL}/api/songs", json=job("succeeded"), status=202)
+    wire.get(f"{URL}/api/jobs/{JOB}/audio", body=TONE.content)
+    song = b'{"style": "jazz", "sections": [{"duration": 4}]}'
+
+    result = studio("song", "-", "--url", URL, "-o", str(tmp_path / "a.flac"), sent=song)
+
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(wire.calls[0].request.body or "")["format"] == "flac"
+    assert (tmp_path / "a.flac").read_bytes() == TONE.content
+
+
+def test_audio_that_is_refused_leaves_no_file(tmp_path: Path, wire: responses.RequestsMock) -> None:
+    wire.post(f"{URL}/api/jobs", json=job("succeeded"), status=202)
+    wire.get(f"{URL}/api/jobs/{JOB}/audio", status=410, json={"title": "The job is deleted."})
+
+    result = fetch(tmp_path)
+
+    assert (result.exit_code, "The job is deleted." in said(result)) == (1, True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_place_that_cannot_be_written_is_told_before_the_work() -> None:
     result = studio("generate", "x", "--duration", "5", "-o", "/nowhere/at/all.wav")
 

@@ -146,6 +146,18 @@ def test_a_section_whose_file_is_lost_is_told(shop: Shop) -> None:
     assert (again.status, again.error and again.error["code"]) == ("failed", "result-lost")
 
 
+def test_a_section_that_does_not_play_any_more_ends_the_song(shop: Shop) -> None:
+    """As when its file was exchanged on the disk: the digest tells."""
+    song = shop.end(submit(shop, (TONE,)))
+    (first,) = sections(shop, song.id).values()
+    assert first.result
+    shop.parts.store.put(first.result.file, b"RIFF and nothing more")
+
+    again = shop.end(shop.parts.jobs.again(song, owner="", request_id="r").job.id)
+
+    assert (again.status, again.error and again.error["code"]) == ("failed", "result-lost")
+
+
 def test_a_song_in_the_list_hides_its_sections(shop: Shop) -> None:
     song = shop.end(submit(shop, (TONE,), (TONE,)))
 
