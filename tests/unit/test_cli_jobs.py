@@ -11,9 +11,11 @@ from click.testing import CliRunner, Result
 from job_samples import TickingClock, queued_job, result_of
 
 from app.cli import main
+from app.engines.engine import Brief
 from app.jobs.job import Job
 from app.jobs.parts import open_parts
 from app.jobs.records import Records
+from app.jobs.song import Section, SongRequest
 from app.settings import Settings
 
 ERROR: dict[str, object] = {"code": "upstream-error", "status": 502, "title": "The upstream failed."}
@@ -174,3 +176,21 @@ def test_a_worker_says_what_it_needs(settings: dict[str, str], sentence: str) ->
     assert result.exit_code == 1
     assert sentence in result.stderr
     assert "secret" not in result.output
+
+
+def test_songs_are_listed_cancelled_and_asked_for_again_like_any_job(tmp_path: Path) -> None:
+    parts = open_parts(Settings.model_validate({"STUDIO_DATA_DIR": tmp_path}), engine_name="fake")
+    sections = (Section("Intro", Brief("rain", 5.0, seed=1)), Section("Outro", Brief("sun", 5.0, seed=2)))
+    song = parts.jobs.submit_song(SongRequest(sections, seed=1), owner="", request_id="r").job
+
+    _, listed = studio(tmp_path, "jobs", "list").stdout.splitlines()
+    shown = studio(tmp_path, "jobs", "show", song.id, "--json")
+    cancelled = studio(tmp_path, "jobs", "cancel", song.id)
+    again = studio(tmp_path, "jobs", "retry", song.id)
+
+    assert listed.split()[:3] == [song.id, "queued", "0/1"]
+    assert [each["name"] for each in json.loads(shown.stdout)["request"]["sections"]] == ["Intro", "Outro"]
+    assert "cancelled" in cancelled.stdout
+    assert {job.status for job in parts.jobs.sections(song.id).values()} == {"cancelled"}
+    assert len(parts.jobs.sections(again.stdout.strip())) == 2
+    parts.database.close()
