@@ -38,7 +38,7 @@ def song_of(body: SongBody) -> SongRequest:
 
 
 def _section(body: SongBody, section: SectionRequest, number: int, seed: int) -> Section:
-    words = (body.style, section.prompt, f"in {body.key}" if body.key else None)
+    words = (body.style, section.prompt, f"in the key of {body.key}" if body.key else None)
     mood = (section.mood or body.mood, _WORDS_OF_ENERGY.get(section.energy or 0))
     brief = Brief(
         prompt=", ".join(each for each in words if each),

@@ -286,12 +286,16 @@ _Words = Annotated[
 _Seed = Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(_whole_number)]
 _Number = Annotated[int, Field(ge=1, le=MAX_SECTIONS), BeforeValidator(_whole_number)]
 _KEY_PATTERN: Final = r"^[A-Ga-g](#|b| sharp| flat)? ?(major|minor|maj|min|m)?$"
+_KEY_WORDS: Final = {"#": " sharp", "b": " flat", "maj": "major", "min": "minor", "m": "minor"}
 
 
 def _key(text: str) -> str:
-    if not re.search(_KEY_PATTERN, text) or text.endswith("\n"):
+    """Return the key in words that engines know, such as `A flat minor`."""
+    match = re.search(_KEY_PATTERN, text)
+    if match is None or text.endswith("\n"):
         raise PydanticCustomError("key", "must be a key, such as `A minor` or `F# major`")
-    return text
+    accidental, mode = (_KEY_WORDS.get(each, each) for each in match.groups(""))
+    return f"{text[0].upper()}{accidental} {mode}".strip()
 
 
 class SectionRequest(_Request):

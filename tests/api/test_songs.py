@@ -61,7 +61,7 @@ def test_what_sections_leave_out_is_as_in_the_song(service: JobService) -> None:
     assert song["request"]["sections"] == [
         {
             "name": "Intro",
-            "prompt": "lo-fi hip hop, in A minor",
+            "prompt": "lo-fi hip hop, in the key of A minor",
             "duration": 8.0,
             "mood": "gentle",
             "energy": 2,
@@ -71,7 +71,7 @@ def test_what_sections_leave_out_is_as_in_the_song(service: JobService) -> None:
         },
         {
             "name": "Section 2",
-            "prompt": "lo-fi hip hop, with strings, in A minor",
+            "prompt": "lo-fi hip hop, with strings, in the key of A minor",
             "duration": 12.0,
             "mood": "calm",
             "energy": None,
@@ -81,7 +81,7 @@ def test_what_sections_leave_out_is_as_in_the_song(service: JobService) -> None:
         },
         {
             "name": "Section 3",
-            "prompt": "lo-fi hip hop, in A minor",
+            "prompt": "lo-fi hip hop, in the key of A minor",
             "duration": 6.5,
             "mood": "very calm",
             "energy": 1,

@@ -130,10 +130,12 @@ def make_plan(
         brief: Its duration may be 3 to 600 seconds; its texts may be anything.
         follows: The section before. What the brief does not ask for anew stays as it was there.
         leads_on: Another section follows.
-        common_seed: Decides, of the first section of a song, what the others take over; None: the brief's own does.
+        common_seed: Decides what a section and its neighbours must agree on, and the brief's own only how it is
+            played: else what follows a section that is made again would not go with it any more. None: the brief's
+            own seed decides it all.
     """
     request = _read(brief)
-    common = brief if follows or common_seed is None else replace(brief, seed=common_seed)
+    common = brief if common_seed is None else replace(brief, seed=common_seed)
     rng = random.Random(_number(common, "choices"))
     style = request.setting.style
     if follows and not request.setting.genre:

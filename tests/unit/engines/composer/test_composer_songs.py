@@ -15,6 +15,8 @@ import soundfile
 from app.audio import Audio, prove
 from app.engines.composer import Composer
 from app.engines.composer.plan import RING_S, plan_of
+from app.engines.composer.plan.terms import key_in
+from app.engines.composer.plan.words import read_wish
 from app.engines.composer.render.resampling import RATE_HZ
 from app.engines.engine import Take
 from app.jobs.song import PlacedSection, SongRequest
@@ -147,3 +149,31 @@ def test_a_quieter_section_is_quieter(track: Samples) -> None:
         return float(np.sqrt(np.mean(track[part[0] + frame(RING_S) : part[1]] ** 2)))
 
     assert level(intro) < level(verse) < level(chorus)
+
+
+@pytest.mark.parametrize("mood", ["fast", "energetic", "driving"])
+@pytest.mark.parametrize("style", ["pop", "jazz", "techno"])
+def test_what_follows_a_section_that_is_made_again_still_goes_with_it(style: str, mood: str) -> None:
+    song = song_of(
+        SongBody.model_validate(
+            {"style": style, "seed": 3, "sections": [{"duration": 8}, {"duration": 8, "mood": mood}, {"duration": 8}]}
+        )
+    )
+    plans = [plan_of(section.brief) for section in song.placed()]
+    for seed in range(100, 120):
+        again = [plan_of(section.brief) for section in song.with_seeds({2: seed}).placed()]
+        assert again[1] == dataclasses.replace(plans[1], seed=again[1].seed)
+        assert again[1].seed != plans[1].seed
+        assert again[2] == plans[2]
+
+
+def test_every_spelling_of_a_key_is_heard() -> None:
+    notes = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+    signs = {"": 0, "#": 1, " sharp": 1, "b": -1, " flat": -1}
+    modes = {"": None, "major": "major", "maj": "major", "minor": "minor", "min": "minor", "m": "minor"}
+    for note, sign, gap, mode, is_small in itertools.product(notes, signs, ("", " "), modes, (False, True)):
+        key = f"{note.lower() if is_small else note}{sign}{gap}{mode}"
+        body = {"style": "jazz in a small café", "key": key.strip(), "sections": [{"duration": 8}]}
+        (section,) = song_of(SongBody.model_validate(body)).sections
+        heard = key_in(read_wish(section.brief.prompt).wanted)
+        assert heard == ((notes[note] + signs[sign]) % 12, modes[mode]), key
