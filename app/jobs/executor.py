@@ -346,6 +346,7 @@ class Caretaker:
         """Go on with what stands still, end what was given up, and forget what is over."""
         self._resume_stranded()
         self._fail_given_up()
+        self._parts.records.resume_songs()
         over = DBOS.list_workflows(status="SUCCESS", limit=_CARE_LIMIT, load_input=False, load_output=False)
         if over:
             DBOS.delete_workflows([each.workflow_id for each in over])

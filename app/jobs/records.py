@@ -70,6 +70,10 @@ _ROW: Final = sa.select(
 """A job with its place in the queue as it is now. A song has none: its sections wait, as far as it is their turn."""
 
 _IS_SECTION: Final = sa.exists().where(SECTIONS.c.job_id == JOBS.c.id)
+_SONG: Final = JOBS.alias("song")
+_IS_NEEDED: Final = sa.exists().where(
+    SECTIONS.c.job_id == JOBS.c.id, SECTIONS.c.song_id == _SONG.c.id, _SONG.c.finished_at_s.is_(None)
+)
 
 _BY_ID: Final = _ROW.where(JOBS.c.id == sa.bindparam("id"))
 
@@ -474,6 +478,14 @@ class Records:
         else:
             self._put_in_line(connection, song_id)
 
+    def resume_songs(self) -> None:
+        """Go on with songs that stand still, because a process that knows of no songs has ended a section."""
+        with self._database.writing() as connection:
+            for song_id in sections.complete(connection):
+                self._queue.enqueue_song(connection, song_id)  # which changes nothing when it was done before
+            for song_id in sections.stalled(connection):
+                self._put_in_line(connection, song_id)
+
     def _put_in_line(self, connection: sa.Connection, song_id: str) -> list[str]:
         due = sections.put_in_line(connection, song_id, now_s=self._clock())
         for job_id in due:
@@ -503,8 +515,8 @@ class Records:
         return int(row.size_bytes) if row else 0
 
     def oldest_files(self, limit: int) -> list[Job]:
-        """Return jobs that have files, those that finished first before the others."""
-        query = _ROW.where(JOBS.c.size_bytes > 0).order_by(JOBS.c.expires_at_s).limit(limit)
+        """Return jobs that have files, those that finished first before the others; none of which a song is made."""
+        query = _ROW.where(JOBS.c.size_bytes > 0, ~_IS_NEEDED).order_by(JOBS.c.expires_at_s).limit(limit)
         return [_job(row) for row in self._all(query)]
 
     def lose_result(self, id: str) -> None:

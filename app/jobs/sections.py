@@ -36,6 +36,15 @@ _STANDINGS: Final = (
     .where(SECTIONS.c.song_id == sa.bindparam("id"))
     .group_by(JOBS.c.status)
 )
+_SECTION: Final = JOBS.alias("section")
+_SECTION_OF_SONG: Final = sa.and_(SECTIONS.c.song_id == JOBS.c.id, SECTIONS.c.job_id == _SECTION.c.id)
+_IS_OPEN: Final = sa.exists().where(_SECTION_OF_SONG, _SECTION.c.finished_at_s.is_(None))
+_IS_MOVING: Final = sa.exists().where(
+    _SECTION_OF_SONG,
+    _SECTION.c.finished_at_s.is_(None),
+    sa.or_(_SECTION.c.status == "running", _SECTION.c.queue_position.is_not(None)),
+)
+_SONGS: Final = sa.select(JOBS.c.id).where(IS_ACTIVE, JOBS.c.sections > 0).order_by(JOBS.c.id)
 _NEXT: Final = (
     sa.select(JOBS.c.id)
     .join(SECTIONS, SECTIONS.c.job_id == JOBS.c.id)
@@ -80,7 +89,7 @@ def note_end(connection: sa.Connection, song_id: str, *, now_s: float) -> bool:
     ready, of = standing.get("succeeded", 0), song.sections
     is_open = standing.get("queued", 0) + standing.get("running", 0) > 0
     if not song.cancel_requested:
-        lost = standing.get("failed", 0) + standing.get("cancelled", 0)
+        lost = of - ready - standing.get("queued", 0) - standing.get("running", 0)
         change(
             connection,
             song_id,
@@ -88,10 +97,21 @@ def note_end(connection: sa.Connection, song_id: str, *, now_s: float) -> bool:
             now_s=now_s,
             status="running",
             message=so_far(ready, lost, of) if is_open or lost else JOINING,
+            attempt=1,
             started_at_s=sa.func.coalesce(JOBS.c.started_at_s, now_s),
             progress=ready / (of + 1),
         )
     return not is_open
+
+
+def complete(connection: sa.Connection) -> Sequence[str]:
+    """Return the songs that are not over, and all of whose sections are."""
+    return connection.execute(_SONGS.where(~_IS_OPEN)).scalars().all()
+
+
+def stalled(connection: sa.Connection) -> Sequence[str]:
+    """Return the songs of which sections are still to be made, and none is or waits for a slot."""
+    return connection.execute(_SONGS.where(_IS_OPEN, ~_IS_MOVING)).scalars().all()
 
 
 def put_in_line(connection: sa.Connection, song_id: str, *, now_s: float) -> list[str]:

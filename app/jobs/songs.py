@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -94,11 +95,13 @@ class Songs:
         missing = [number for number in range(1, len(request.sections) + 1) if _is_missing(jobs.get(number))]
         if not missing:
             return None
-        first = jobs.get(missing[0])
         message = incomplete([request.sections[number - 1].name for number in missing], of=len(request.sections))
-        if first is not None and first.error is not None:
-            # It is the section's error, and says what is to be done about it.
-            return {"status": "failed", "error": first.error, "retryable": True, "message": message}
+        errors = [(job.retryable, job.error) for number in missing if (job := jobs.get(number)) and job.error]
+        if errors:
+            # A section's error says what is to be done about it; first of all about one that would fail again.
+            retryable, error = min(errors, key=itemgetter(0))
+            return {"status": "failed", "error": error, "retryable": retryable, "message": message}
+        first = jobs.get(missing[0])
         lost = Cancelled() if first is not None and first.status == "cancelled" else ResultLost()
         return {**self._failed(song, lost), "retryable": True, "message": message}
 

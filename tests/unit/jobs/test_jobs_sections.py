@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import sqlalchemy as sa
 from job_samples import TTL_S, TickingClock, enqueued, open_jobs, queued_job, result_of
 
 from app.engines.engine import Brief
@@ -18,6 +19,7 @@ from app.jobs.database import Database
 from app.jobs.job import COMPOSING, Job
 from app.jobs.records import Records
 from app.jobs.song import AT_A_TIME, MAX_SECTIONS, Section, SongRequest
+from app.jobs.tables import JOBS
 from app.logs import Scrubber
 from app.store import FileStore
 
@@ -224,3 +226,52 @@ def test_a_section_of_two_songs_is_kept_for_the_later_one(
 
     assert records.gone([song.id, *ids]) == {song.id}
     assert jobs.get(ids[0]).result
+
+
+# ---------------------------------------------------------------------- processes that know of no songs
+
+
+def end_unnoticed(database: Database, job_ids: list[str]) -> None:
+    """End jobs as a process of an older release does, beside which newer ones run during a deployment."""
+    with database.writing() as connection:
+        over = {"status": "succeeded", "finished_at_s": 1.0, "queue_position": None}
+        connection.execute(sa.update(JOBS).where(JOBS.c.id.in_(job_ids)).values(**over))
+
+
+def test_sections_that_nobody_put_in_line_are_found(submit: Submit, records: Records, database: Database) -> None:
+    _, ids = submit(AT_A_TIME + 1)
+    end_unnoticed(database, ids[:AT_A_TIME])
+    assert ids[AT_A_TIME] not in enqueued(database)
+
+    records.resume_songs()
+
+    assert ids[AT_A_TIME] in enqueued(database)
+
+
+def test_a_song_that_nobody_handed_on_is_found(submit: Submit, records: Records, database: Database) -> None:
+    song, ids = submit(2)
+    end_unnoticed(database, ids)
+    assert song.id not in enqueued(database)
+
+    records.resume_songs()
+
+    assert enqueued(database).count(song.id) == 1
+
+
+def test_songs_that_go_on_are_left_alone(submit: Submit, records: Records, database: Database) -> None:
+    _, ids = submit(AT_A_TIME + 2)
+    make(records, ids[0])
+    before = enqueued(database)
+
+    records.resume_songs()
+
+    assert enqueued(database) == before
+
+
+def test_no_section_has_to_make_room_while_its_song_is_made(submit: Submit, records: Records) -> None:
+    _, (first, second) = submit(2)
+    make(records, first)
+    assert records.oldest_files(10) == []
+
+    make(records, second)
+    assert records.oldest_files(10) == []

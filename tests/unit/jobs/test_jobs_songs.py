@@ -14,6 +14,7 @@ from app.engines.engine import Brief
 from app.errors import PromptRefused, UpstreamTimeout
 from app.jobs.job import Job
 from app.jobs.song import Section, SongRequest
+from app.jobs.workflow import PieceQueue
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_a_section_is_tried_again_like_any_piece(shop: Shop) -> None:
 def test_a_section_that_fails_ends_the_song_and_loses_no_other(shop: Shop) -> None:
     song = shop.end(submit(shop, (TONE,), (PromptRefused("Too loud."),), (TONE,)))
 
-    assert (song.status, song.retryable) == ("failed", True)
+    assert (song.status, song.retryable) == ("failed", False)  # the same prompt would be refused again
     assert song.message == "“Part 2” could not be made. The others are kept."
     assert song.error
     assert song.error["code"] == "prompt-refused"
@@ -166,3 +167,15 @@ def test_a_song_in_the_list_hides_its_sections(shop: Shop) -> None:
     ids = {job.id for job in listed}
     assert song.id in ids
     assert not ids & {each.id for each in sections(shop, song.id).values()}
+
+
+def test_handing_a_song_on_once_more_changes_nothing(shop: Shop) -> None:
+    song = shop.end(submit(shop, (TONE,), (TONE,)))
+
+    queue = PieceQueue(shop.parts.database)
+    with shop.writing() as connection:
+        for _ in range(2):
+            queue.enqueue_song(connection, song.id)
+
+    shop.end(submit(shop, (TONE,)))
+    assert shop.job(song.id) == song
