@@ -81,6 +81,9 @@ def blueprint(jobs: OpenJobs, studio: Studio) -> APIBlueprint:
         if not song.is_final:
             raise JobNotFinished(song.message, retry_after_s=poll_after_s(song))
         _check_numbers(body.sections, request)
+        if song.result is not None and not body.sections:
+            message = "must name a section: none is missing"
+            raise InvalidRequest("There is nothing to be made.", fields=(FieldError("sections", message),))
         key = idempotency.key()
         submission = jobs().again(
             song,

@@ -428,6 +428,18 @@ def test_songs_are_listed_with_their_sections_in_them(make_service: MakeService)
     assert service.client.post(f"/api/songs/{song['id']}/remake", json={}, headers=BOB).status_code == 404
 
 
+def test_a_whole_song_is_not_made_again_for_nothing(service: JobService) -> None:
+    song = submit(service)
+    for each in jobs_of(song):
+        service.run(each)
+    service.succeed(song["id"])
+
+    answer = service.client.post(f"/api/songs/{song['id']}/remake", json={})
+
+    assert answer.status_code == 400
+    assert answer.get_json()["errors"] == [{"field": "sections", "message": "must name a section: none is missing"}]
+
+
 def test_a_song_whose_sections_are_all_there_is_joined_again(service: JobService) -> None:
     song = submit(service)
     for each in jobs_of(song):
