@@ -401,17 +401,24 @@ def _blocks(file: SoundFile, dtype: _SampleType) -> Iterable[bytes]:
         yield bytes(memoryview(buffer)[: frames * file.channels * _SAMPLE_BYTES[dtype]])
 
 
-def decode(audio: Audio) -> bytearray:
+def decode(audio: Audio, *, at_most_s: float) -> bytearray:
     """Return the samples as interleaved 32-bit floats in the machine's own order, full scale 1.
+
+    Args:
+        audio: What is to be decoded.
+        at_most_s: Of its beginning; few bytes can hold hours.
 
     Raises:
         UpstreamBadResponse: the audio cannot be decoded.
     """
+    wanted_bytes = math.ceil(at_most_s * audio.rate_hz) * audio.channels * _SAMPLE_BYTES["float32"]
     samples = bytearray()
     with _open(audio.content) as file:
         for block in _blocks(file, "float32"):
             samples += block
-    return samples
+            if len(samples) >= wanted_bytes:
+                break
+    return samples[:wanted_bytes]
 
 
 def transcode(audio: Audio, format: AudioFormat) -> Audio:

@@ -93,7 +93,7 @@ def _blocks(parts: Iterable[Part]) -> Iterator[bytes]:
 
 def _placed(part: Part, *, is_first: bool, is_last: bool) -> Samples:
     """Return the part as it goes into the track, with what rings over its end."""
-    samples = _decoded(part.audio)
+    samples = _decoded(part.audio, at_most_s=part.duration_s + (CROSSFADE_S if part.ring_s is None else part.ring_s))
     if part.ring_s is None:
         _level(samples)
         samples = _fitted(samples, part, is_first=is_first, is_last=is_last)
@@ -101,9 +101,9 @@ def _placed(part: Part, *, is_first: bool, is_last: bool) -> Samples:
     return samples
 
 
-def _decoded(audio: Audio) -> Samples:
-    """Return the sound at the rate and with the channels of the track; what is that already is not copied."""
-    samples = np.frombuffer(decode(audio), np.float32).reshape(-1, audio.channels)
+def _decoded(audio: Audio, *, at_most_s: float) -> Samples:
+    """Return the beginning of the sound as the track has it: what has its rate and channels already is not copied."""
+    samples = np.frombuffer(decode(audio, at_most_s=at_most_s), np.float32).reshape(-1, audio.channels)
     if audio.channels != CHANNELS:
         samples = samples.mean(axis=1, keepdims=True)
     if audio.rate_hz != RATE_HZ:

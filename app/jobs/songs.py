@@ -81,6 +81,8 @@ class Songs:
             jobs = self._pieces.insist(lambda: self._records.sections(song_id))
             try:
                 return self._incomplete(song, song.request, jobs) or self._joined(song, song.request, jobs)
+            except Cancelled:
+                return {"status": "cancelled"}
             except StudioError as error:
                 _log.warning("song not joined", error=error.code(), detail=error.detail, upstream_text=error.log_text)
                 return self._failed(song, error)
@@ -109,19 +111,25 @@ class Songs:
         from app.mixdown import mix_down
 
         with self._joining:  # one at a time: ten minutes of samples fill a small machine
-            track = mix_down(self._parts(request, jobs), format=request.format)
+            track = mix_down(self._parts(song.id, request, jobs), format=request.format)
         _log.info("joined song", sections=len(jobs), seconds=round(track.duration_s, 3), bytes=len(track.content))
-        remarks = tuple(dict.fromkeys(remark for job in jobs.values() if job.result for remark in job.result.remarks))
-        piece = Piece(
-            track, song.engine, request.seed, attempts=1, upstream_s=0.0, decode_s=0.0, remarks=remarks[:_MOST_REMARKS]
-        )
+        remarks = tuple(dict.fromkeys(_remarks(request, jobs)))[:_MOST_REMARKS]
+        piece = Piece(track, song.engine, request.seed, attempts=1, upstream_s=0.0, decode_s=0.0, remarks=remarks)
         return self._pieces.stored(song, piece, threading.Event())
 
-    def _parts(self, request: SongRequest, jobs: Mapping[int, Job]) -> Iterator[Part]:
-        """Yield the sections one by one: the samples of all of them together may be too much."""
+    def _parts(self, song_id: str, request: SongRequest, jobs: Mapping[int, Job]) -> Iterator[Part]:
+        """Yield the sections one by one: the samples of all of them together may be too much.
+
+        Raises:
+            Cancelled: nobody wants the song any more.
+            ResultLost: the file of a section is gone.
+        """
         from app.mixdown import Part
 
         for number, section in enumerate(request.placed(), start=1):
+            song = self._pieces.insist(lambda: self._records.get(song_id))
+            if song is None or song.is_final or song.cancel_requested:
+                raise Cancelled
             result = jobs[number].result
             if result is None:
                 raise ResultLost
@@ -145,3 +153,15 @@ class Songs:
 
 def _is_missing(job: Job | None) -> bool:
     return job is None or job.result is None
+
+
+def _remarks(request: SongRequest, jobs: Mapping[int, Job]) -> Iterator[str]:
+    """Yield what there is to say about the sections, as they were made and as they were joined."""
+    for number, section in enumerate(request.sections, start=1):
+        result = jobs[number].result
+        if result is None:
+            continue
+        yield from result.remarks
+        wanted_s = section.brief.duration_s
+        if result.ring_s is None and result.duration_s < wanted_s:
+            yield f"“{section.name}” came {result.duration_s:.1f} s long and is repeated to fill its {wanted_s:g} s."

@@ -11,6 +11,7 @@ from api_keys import BOB, KEYS, NINA
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from job_samples import result_of
 from job_service import JobService, MakeService
 from pydantic import ValidationError
 
@@ -432,7 +433,7 @@ def test_a_whole_song_is_not_made_again_for_nothing(service: JobService) -> None
     song = submit(service)
     for each in jobs_of(song):
         service.run(each)
-    service.succeed(song["id"])
+    assert service.records.succeed(song["id"], result_of(service.job(song["id"])))
 
     answer = service.client.post(f"/api/songs/{song['id']}/remake", json={})
 
