@@ -6,6 +6,7 @@ the executors in one transaction, so that a job that was acknowledged exists, wh
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 import time
@@ -31,6 +32,7 @@ from app.jobs.song import SongRequest
 from app.retry import Deadline, Sleep
 
 if TYPE_CHECKING:
+    from app.audio import AudioFormat
     from app.jobs.records import Records, Transaction, WorkQueue
     from app.store import FileStore
 
@@ -204,6 +206,7 @@ class Jobs:
         owner: str,
         request_id: str,
         seeds: Mapping[int, int] | None = None,
+        format: AudioFormat | None = None,
         idempotency_key: str | None = None,
         digest: str = "",
     ) -> Submission:
@@ -216,6 +219,7 @@ class Jobs:
             owner: As for `submit`.
             request_id: As for `submit`.
             seeds: Sections of a song that shall be made again although they were made, and with which seeds.
+            format: How a song is delivered; by default as the old one was.
             idempotency_key: As for `submit`.
             digest: As for `submit`.
 
@@ -228,7 +232,7 @@ class Jobs:
             )
         sections, new = self.sections(job.id), seeds or {}
         return self.submit_song(
-            job.request.with_seeds(new),
+            dataclasses.replace(job.request.with_seeds(new), format=format or job.request.format),
             owner=owner,
             request_id=request_id,
             idempotency_key=idempotency_key,

@@ -21,6 +21,7 @@ WAITING_FOR_ENGINE: Final = "The music engine is not available, waiting for itâ€
 WAITING_FOR_SECTIONS: Final = "Waiting for the first section to begin"
 WAITING_FOR_TURN: Final = "Waiting for its turn in the song"
 SUCCEEDED: Final = "The piece is ready."
+SONG_SUCCEEDED: Final = "The song is ready."
 CROWDED_OUT: Final = "The piece was deleted early, to make room for newer ones."
 FAILED: Final = "The music service is having trouble. Please try again later."
 CANCELLING: Final = "Cancellingâ€¦"

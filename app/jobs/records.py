@@ -29,6 +29,7 @@ from app.jobs.job import (
     CANCELLED,
     CANCELLING,
     CROWDED_OUT,
+    SONG_SUCCEEDED,
     SUCCEEDED,
     Census,
     Change,
@@ -382,7 +383,7 @@ class Records:
         return self._finish(
             id,
             status="succeeded",
-            message=SUCCEEDED,
+            message=sa.case((JOBS.c.sections > 0, SONG_SUCCEEDED), else_=SUCCEEDED),
             progress=1.0,
             retryable=False,
             result=_json(result.to_json()),

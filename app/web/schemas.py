@@ -373,13 +373,14 @@ class SongBody(_Request):
 
 
 class RemakeBody(_Request):
-    """Which sections of a song shall be made again."""
+    """Which sections of a song shall be made again, and in which format it shall be joined."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"sections": [2]}})
 
     sections: Annotated[list[_Number], Field(max_length=MAX_SECTIONS)] = Field(
         [], description="Their numbers, from 1; those that are missing are made again in any case."
     )
+    format: AudioFormat | None = Field(None, description="Container of the joined track; when absent, as before.")
 
 
 class AnalyzeRequest(_Request):

@@ -67,7 +67,7 @@ def blueprint(jobs: OpenJobs, studio: Studio) -> APIBlueprint:
     @api.post(
         "/api/songs/<id>/remake",
         operation_id="remake_song",
-        summary="Make some sections of a song again",
+        summary="Make some sections of a song again, or another format of it",
         responses={"202": _SONG_ACCEPTED, **problems.responses(*SUBMIT_ERRORS, *JOB_ERRORS, JobNotFinished)},
         openapi_extensions={"parameters": [idempotency.PARAMETER]},
     )
@@ -75,20 +75,23 @@ def blueprint(jobs: OpenJobs, studio: Studio) -> APIBlueprint:
     def remake_song(path: JobPath, body: RemakeBody) -> Response:
         """Answers at once with another job for the song, in which the other sections are what they were.
 
-        Those that failed are made again, and those that the body lists, with another seed.
+        Those that failed are made again, and those that the body lists, with another seed. A song that has them all
+        is joined again when the body names another format.
         """
         song, request = _find(jobs, path.id)
         if not song.is_final:
             raise JobNotFinished(song.message, retry_after_s=poll_after_s(song))
         _check_numbers(body.sections, request)
-        if song.result is not None and not body.sections:
-            message = "must name a section: none is missing"
+        wanted = body.format or request.format
+        if song.result is not None and not body.sections and wanted == request.format:
+            message = "must name a section, or `format` another format: none is missing"
             raise InvalidRequest("There is nothing to be made.", fields=(FieldError("sections", message),))
         key = idempotency.key()
         submission = jobs().again(
             song,
             owner=g.caller,
             request_id=g.request_id,
+            format=wanted,
             seeds={number: secrets.randbelow(2**32) for number in body.sections},
             idempotency_key=key,
             digest=idempotency.digest(body, kind=f"song {song.id}") if key else "",

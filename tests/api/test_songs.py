@@ -438,7 +438,21 @@ def test_a_whole_song_is_not_made_again_for_nothing(service: JobService) -> None
     answer = service.client.post(f"/api/songs/{song['id']}/remake", json={})
 
     assert answer.status_code == 400
-    assert answer.get_json()["errors"] == [{"field": "sections", "message": "must name a section: none is missing"}]
+    (error,) = answer.get_json()["errors"]
+    assert error == {"field": "sections", "message": "must name a section, or `format` another format: none is missing"}
+
+
+def test_another_format_is_joined_from_the_same_sections(service: JobService) -> None:
+    song = submit(service)
+    for each in jobs_of(song):
+        service.run(each)
+    assert service.records.succeed(song["id"], result_of(service.job(song["id"])))
+
+    again = service.client.post(f"/api/songs/{song['id']}/remake", json={"format": "mp3"}).get_json()
+
+    assert again["request"] == song["request"] | {"format": "mp3"}
+    assert jobs_of(again) == jobs_of(song)
+    assert service.songs[-1] == again["id"]
 
 
 def test_a_song_whose_sections_are_all_there_is_joined_again(service: JobService) -> None:

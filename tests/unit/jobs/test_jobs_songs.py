@@ -52,7 +52,7 @@ def sections(shop: Shop, song_id: str) -> dict[int, Job]:
 def test_the_sections_become_one_track(shop: Shop, format: str) -> None:
     song = shop.end(submit(shop, (TONE,), (TONE,), (TONE,), format=format))
 
-    assert song.status == "succeeded"
+    assert (song.status, song.message) == ("succeeded", "The song is ready.")
     assert song.result
     track = prove(b"".join(shop.parts.jobs.read(song.result)))
     assert track.format == format
