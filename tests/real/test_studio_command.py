@@ -8,15 +8,22 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from api_keys import KEYS, NINA
+from click.testing import CliRunner
+from fakes import TONE
 from real.programs import ROOT, Server, free_port, wait_for
 
 from app.audio import prove
+from app.cli import main
+from app.client import Client
 
 pytestmark = pytest.mark.real
 
@@ -91,6 +98,44 @@ def test_standard_output_gets_the_music_and_nothing_else(tmp_path: Path) -> None
     assert prove(done.stdout).duration_s == 5.0
 
 
+def test_a_full_disk_behind_standard_output_is_told(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            command(*CLIP, "-o", "-"),
+            cwd=tmp_path,
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=LIMIT_S,
+        )
+
+    assert done.returncode == 1
+    assert done.stderr.endswith(b"Error: - cannot be written: No space left on device.\n")
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"before")
+    limited = (
+        "import resource, runpy, sys; sys.argv = sys.argv[1:]; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); runpy.run_module('app.cli', run_name='__main__')"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", limited, "studio", *CLIP, "-o", "a.wav"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        check=False,
+        timeout=LIMIT_S,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.endswith(b"Error: a.wav cannot be written: File too large.\n")
+    assert (tmp_path / "a.wav").read_bytes() == b"before"
+    assert [each.name for each in tmp_path.iterdir()] == ["a.wav"]
+
+
 def test_who_reads_no_further_is_not_shown_a_traceback(tmp_path: Path) -> None:
     with subprocess.Popen(
         command(*CLIP, "-o", "-"), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -106,7 +151,7 @@ def test_who_reads_no_further_is_not_shown_a_traceback(tmp_path: Path) -> None:
     [
         (("generate", "x", "--duration", "80", "-o", "a.wav"), 2, "duration must be at most 30."),
         (("generate", "x", "-o", "nowhere/a.wav"), 1, "nowhere/a.wav cannot be written"),
-        (("song", "song.json", "-o", "a.wav"), 2, "sections[1].duration must be at least 3."),
+        (("song", "song.json", "-o", "a.wav"), 2, "Section 2: duration must be at least 3."),
         (("song", "nothing.json", "-o", "a.wav"), 2, "does not exist"),
     ],
 )
@@ -212,3 +257,84 @@ def test_a_service_that_is_down_is_told(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert b"The service cannot be reached." in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+JOB: Final = "0" * 32
+
+
+class Faulty(ThreadingHTTPServer):
+    """A service whose only job is done, and whose file comes short the first time; or never, once it `hangs`."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.hangs = False
+        self.end = threading.Event()
+        super().__init__(("127.0.0.1", 0), _Answers)
+
+
+class _Answers(BaseHTTPRequestHandler):
+    server: Faulty
+
+    def do_POST(self) -> None:
+        job = {"id": JOB, "status": "succeeded", "message": "The piece is ready.", "request": {"seed": 7}}
+        self._answer(json.dumps(job).encode(), 202)
+
+    def do_GET(self) -> None:
+        is_first = "GET" not in self.server.asked
+        self._answer(TONE.content, 200, left_out=1_000 if is_first else 0)
+
+    def do_DELETE(self) -> None:
+        self._answer(b"", 204)
+
+    def _answer(self, content: bytes, status: int, *, left_out: int = 0) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) - left_out])
+        self.server.asked.append(self.command)
+        if left_out and self.server.hangs:
+            self.server.end.wait(LIMIT_S)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def faulty() -> Iterator[Faulty]:
+    with Faulty() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.end.set()
+        server.shutdown()
+
+
+def test_ctrl_c_in_a_download_leaves_the_finished_piece_where_it_is(tmp_path: Path, faulty: Faulty) -> None:
+    faulty.hangs = True
+    url = f"http://127.0.0.1:{faulty.server_port}"
+    with subprocess.Popen(
+        command(*CLIP, "-o", "a.wav", "--url", url), cwd=tmp_path, env=environment(), stderr=subprocess.PIPE
+    ) as process:
+        wait_for(lambda: "GET" in faulty.asked)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=LIMIT_S)
+
+    assert process.returncode == INTERRUPTED
+    assert faulty.asked == ["POST", "GET"]
+    assert stderr.decode().endswith(f"Job {JOB}: {url}/api/status/{JOB}\nInterrupted.\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_download_that_comes_short_is_begun_anew(
+    tmp_path: Path, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.making.Client", partial(Client, sleep=lambda _: None))
+    words = (*CLIP, "-o", str(tmp_path / "a.wav"), "--url", f"http://127.0.0.1:{faulty.server_port}")
+
+    result = CliRunner().invoke(main, words)
+
+    assert result.exit_code == 0, result.stderr
+    assert faulty.asked == ["POST", "GET", "GET"]
+    assert (tmp_path / "a.wav").read_bytes() == TONE.content
