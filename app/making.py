@@ -94,7 +94,7 @@ _url = click.option(
 )
 _key = click.option(
     "--key",
-    envvar="STUDIO_API_KEY",
+    envvar="STUDIO_KEY",
     show_envvar=True,
     callback=_usable_key,
     help="The API key of a service that wants one. Others on this machine can see what a command line says: better "

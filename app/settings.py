@@ -515,9 +515,9 @@ def _listed(names: str | None) -> tuple[str, ...]:
     return listed
 
 
-# Names that the Hub's own libraries read: setting them next to ours is no mistake.
-_HUB_NAMES = re.compile(
-    r"HF_(HOME|ENDPOINT|TOKEN_PATH|STORED_TOKENS_PATH|ASSETS_CACHE|DEBUG|MODULES_CACHE|OIDC_\w+|"
+# Names that others read, the Hub's own libraries and our command line: setting them next to ours is no mistake.
+_NAMES_OF_OTHERS = re.compile(
+    r"STUDIO_KEY|HF_(HOME|ENDPOINT|TOKEN_PATH|STORED_TOKENS_PATH|ASSETS_CACHE|DEBUG|MODULES_CACHE|OIDC_\w+|"
     r"(HUB|XET|DATASETS|MODULES|INFERENCE|TRANSFER|EVALUATE|METRICS|ACCELERATE|KERNELS)_\w+)"
 )
 
@@ -531,7 +531,7 @@ def load() -> Settings:
     known = {_variable(name, field): name for name, field in Settings.model_fields.items()}
     mistakes = []
     for name in sorted(os.environ):
-        if name.startswith(("STUDIO_", "HF_")) and name not in known and not _HUB_NAMES.fullmatch(name):
+        if name.startswith(("STUDIO_", "HF_")) and name not in known and not _NAMES_OF_OTHERS.fullmatch(name):
             close = difflib.get_close_matches(name, known, n=1)
             mistakes.append(f"{name}: no such setting" + (f"; did you mean {close[0]}?" if close else ""))
     try:

@@ -72,7 +72,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def known(server: Server) -> tuple[tuple[str, str], dict[str, str]]:
     """Return how the service is asked by somebody with a key: words, and an environment."""
     key = NINA["Authorization"].removeprefix("Bearer ")
-    return ("--url", f"http://127.0.0.1:{server.port}"), {"STUDIO_API_KEY": key}
+    return ("--url", f"http://127.0.0.1:{server.port}"), {"STUDIO_KEY": key}
 
 
 # ---------------------------------------------------------------------- here
@@ -238,7 +238,7 @@ def test_a_clip_is_the_same_here_and_there(tmp_path: Path, known: tuple[tuple[st
     url, key = known
 
     assert studio(tmp_path, *CLIP, "-o", "here.wav").returncode == 0
-    assert studio(tmp_path, *CLIP, "-o", "there.wav", *url, "--key", key["STUDIO_API_KEY"]).returncode == 0
+    assert studio(tmp_path, *CLIP, "-o", "there.wav", *url, "--key", key["STUDIO_KEY"]).returncode == 0
 
     assert (tmp_path / "here.wav").read_bytes() == (tmp_path / "there.wav").read_bytes()
 

@@ -71,6 +71,12 @@ def test_all_mistakes_are_told_at_once_by_name(monkeypatch: pytest.MonkeyPatch) 
     assert told["STUDIO_DEADLIN_S"] == "no such setting; did you mean STUDIO_DEADLINE_S?"
 
 
+def test_what_the_command_line_reads_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDIO_KEY", "a caller's key")
+
+    load()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
