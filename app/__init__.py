@@ -163,6 +163,7 @@ def create_app(
         guard,
         health,
         limits,
+        pages,
         problems,
         songs,
         tracing,
@@ -224,6 +225,7 @@ def create_app(
     )
     app.register_api(web_metrics.blueprint(metrics))
     app.register_blueprint(docs.blueprint())
+    app.register_blueprint(pages.blueprint())
     generate.describe(app, studio.formats)
     limits.describe(app, work=settings.rate_limit, read=settings.read_limit, with_keys=bool(settings.api_key_digests))
     app.extensions[_EXTENSION] = aside
