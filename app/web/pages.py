@@ -46,7 +46,8 @@ def blueprint() -> Blueprint:
     pages = Blueprint("pages", __name__)
 
     for path, name in _PAGES.items():
-        pages.add_url_rule(path, name.removesuffix(".html"), _page_view(files.pop(name)))
+        # Else Werkzeug redirects who asks for no path at all, to an address that a proxy's callers may not know.
+        pages.add_url_rule(path, Path(name).stem, _page_view(files.pop(name)), strict_slashes=False)
 
     @pages.get("/assets/<name>")
     def asset(name: str) -> Response:

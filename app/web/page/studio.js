@@ -176,7 +176,8 @@ async function generate(body) {
     takes.add(take);
     track(take, job);
     put(take.id);
-    if (!engine) restore();
+    stage.scrollIntoView({ block: "nearest" });
+    if (!engine && (await loadEngine())) restore();
   } catch (error) {
     refuse(problemIn(error), body);
   } finally {

@@ -1,0 +1,76 @@
+"""The pages and their files, as a browser asks for them."""
+
+from __future__ import annotations
+
+import pytest
+from fakes import FakeEngine, MakeClient
+from flask.testing import FlaskClient
+
+from app.web.pages import FOLDER
+
+MAX_PAGE_BYTES = 100_000
+FILES = [path.name for path in FOLDER.iterdir()]
+ADDRESSES = ["/", *(f"/assets/{name}" for name in FILES if name != "index.html")]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_page_and_its_files_are_served_and_asked_for_again_each_time(client: FlaskClient, address: str) -> None:
+    response = client.get(address)
+
+    assert response.status_code == 200
+    assert response.headers["Cache-Control"] == "no-cache"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    again = client.get(address, headers={"If-None-Match": response.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+    assert client.get(address, headers={"If-None-Match": '"older"'}).data == response.data
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_head_tells_the_same_without_the_file(client: FlaskClient, address: str) -> None:
+    whole, head = client.get(address), client.head(address)
+
+    assert head.data == b""
+    assert head.content_length == len(whole.data)
+    assert head.headers["ETag"] == whole.headers["ETag"]
+
+
+def test_the_page_allows_nothing_but_its_own_files(client: FlaskClient) -> None:
+    response = client.get("/")
+
+    assert response.mimetype == "text/html"
+    policy = response.headers["Content-Security-Policy"]
+    assert "unsafe" not in policy
+    for rule in ("default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"):
+        assert rule in policy
+
+
+def test_nothing_of_another_origin_is_named() -> None:
+    for path in FOLDER.iterdir():
+        found = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+        assert "http://" not in found, path.name
+        assert "https://" not in found, path.name
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type"),
+    [("studio.js", "text/javascript"), ("studio.css", "text/css"), ("icon.svg", "image/svg+xml")],
+)
+def test_files_have_their_type(client: FlaskClient, name: str, media_type: str) -> None:
+    assert client.get(f"/assets/{name}").mimetype == media_type
+
+
+def test_the_page_needs_no_key(make_client: MakeClient) -> None:
+    client = make_client(FakeEngine(), STUDIO_API_KEYS=f"nina:{'0' * 64}")
+
+    assert client.get("/").status_code == 200
+    assert client.get("/api/engines").status_code == 401
+
+
+def test_the_page_is_no_part_of_the_description(client: FlaskClient) -> None:
+    described = client.get("/docs/openapi.json").get_json()
+
+    assert not [path for path in described["paths"] if path == "/" or path.startswith("/assets")]
+
+
+def test_all_files_together_are_light() -> None:
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < MAX_PAGE_BYTES
