@@ -23,10 +23,11 @@ run: $(RUN_READY) ## serve on the embedded composer (PORT=8000)
 	@echo "  curl -sS -f -X POST http://127.0.0.1:$(PORT)/studio-generate -H 'Content-Type: application/json' -d '{\"prompt\":\"calm piano\",\"duration\":10}' -o calm.wav"
 	@STUDIO_ENGINE=$${STUDIO_ENGINE:-composer} STUDIO_LOG_FORMAT=$${STUDIO_LOG_FORMAT:-text} STUDIO_HOST=$${STUDIO_HOST:-127.0.0.1} PORT=$(PORT) exec $(BIN)/gunicorn wsgi:app
 
-test: $(DEV_READY) ## run the tests, with the coverage gate (needs postgresql, redis and slowhttptest)
-	$(BIN)/python -m pytest -m "not real and not gradio" -n auto --cov --cov-report=term --cov-report=json:.coverage.json
+test: $(DEV_READY) ## run the tests, with the coverage gate (needs postgresql, redis, slowhttptest and chromium)
+	$(BIN)/python -m pytest -m "not real and not gradio and not browser" -n auto --cov --cov-report=term --cov-report=json:.coverage.json
 	$(BIN)/python tools/coverage_gate.py .coverage.json
 	$(BIN)/python -m pytest -m "real and not gradio"
+	$(BIN)/python -m pytest -m browser
 
 test-gradio: $(DEV_READY) ## run the tests against real Gradio servers (needs ffmpeg; makes their environments once)
 	$(BIN)/python tests/real/environments.py

@@ -209,8 +209,9 @@ def create_app(
     app.register_api(web_jobs.blueprint(jobs, studio, streams))
     app.register_api(songs.blueprint(jobs, studio))
     app.register_api(failures.blueprint(jobs, training or parts.training))
-    in_use = studio.stand_in.engine if studio.stand_in else engine_name
-    app.register_api(engines.blueprint(ENGINES, settings, in_use=in_use))
+    app.register_api(
+        engines.blueprint(ENGINES, settings, in_use=studio.stand_in.engine if studio.stand_in else engine_name)
+    )
     app.register_api(
         health.blueprint(
             version=VERSION,

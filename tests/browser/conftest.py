@@ -24,6 +24,11 @@ def browser_type_launch_args() -> dict[str, Any]:
     return {"executable_path": os.environ.get("CHROMIUM", "/usr/bin/chromium"), "args": ["--no-sandbox"]}
 
 
+@pytest.fixture(scope="session")
+def base_url() -> None:
+    """Stand in for a fixture of pytest-playwright, whose form this version of pytest warns of."""
+
+
 @pytest.fixture
 def page(page: Page) -> Iterator[Page]:
     """Return a tab; the test fails when a script has a mistake, a policy is violated, or somebody else is asked."""

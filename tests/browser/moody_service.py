@@ -35,7 +35,9 @@ class MoodyEngine:
                 raise failure
         if "slow" in brief.prompt:
             self._take_time(deadline, report)
-        return Take(_TONE, decode_s=0.0, remarks=("Nobody here plays <b>kazoo</b>.",) if "kazoo" in brief.prompt else ())
+        return Take(
+            _TONE, decode_s=0.0, remarks=("Nobody here plays <b>kazoo</b>.",) if "kazoo" in brief.prompt else ()
+        )
 
     def _take_time(self, deadline: Deadline, report: Report) -> None:
         until_s = time.monotonic() + _SLOW_S

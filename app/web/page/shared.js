@@ -19,7 +19,9 @@ const POLL_MS = 3000;
 const RETRY_MS = 5000;
 export const POLLS_BEFORE_GIVING_UP = 5;
 const ANSWER_LIMIT_MS = 20_000;
-const SILENCE_LIMIT_MS = 30_000; // the service says something every ten seconds
+const FILE_LIMIT_MS = 120_000;
+const STREAM_LIMIT_MS = 600_000; // the service ends each after five minutes
+const SILENCE_LIMIT_MS = 30_000; // and says something every ten seconds
 const SUBMIT_ATTEMPTS = 3;
 const SUBMIT_RETRY_MS = 2000;
 
@@ -97,7 +99,7 @@ export function offerThemes(button) {
   const tell = () => {
     button.textContent = isDark() ? "Light" : "Dark";
     button.setAttribute("aria-label", isDark() ? "Use light colours" : "Use dark colours");
-    dispatchEvent(new Event("studio:theme"));
+    for (const canvas of document.querySelectorAll("canvas.wave")) canvas.dispatchEvent(new Event("theme"));
   };
   button.addEventListener("click", () => {
     document.documentElement.dataset.theme = isDark() ? "light" : "dark";
@@ -259,7 +261,7 @@ export async function call(path, request = {}) {
  */
 async function send(path, key, { method = "GET", body, headers = {}, signal, limit_ms = ANSWER_LIMIT_MS }) {
   const aborter = new AbortController();
-  const timer = setTimeout(() => aborter.abort(), limit_ms);
+  setTimeout(() => aborter.abort(), limit_ms); // the body is to be there by then too; what is complete does not mind
   signal?.addEventListener("abort", () => aborter.abort(), { once: true });
   try {
     return await fetch(path, {
@@ -274,8 +276,6 @@ async function send(path, key, { method = "GET", body, headers = {}, signal, lim
     });
   } catch {
     throw new Unreachable();
-  } finally {
-    clearTimeout(timer);
   }
 }
 
@@ -304,6 +304,17 @@ export async function json(path, request) {
   const response = await call(path, request);
   try {
     return await response.json();
+  } catch {
+    throw new Unreachable(); // cut off on its way
+  }
+}
+
+/** @param {string} url @param {AbortSignal} [signal] @returns {Promise<File>} by the name that the service gives it */
+export async function fetchFile(url, signal) {
+  const response = await call(url, { limit_ms: FILE_LIMIT_MS, signal });
+  const name = /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition") ?? "")?.[1];
+  try {
+    return new File([await response.blob()], name ?? "studio", { type: response.headers.get("Content-Type") ?? "" });
   } catch {
     throw new Unreachable(); // cut off on its way
   }
@@ -420,16 +431,16 @@ async function listen(id, tell, signal) {
   const aborter = new AbortController();
   signal.addEventListener("abort", () => aborter.abort(), { once: true });
   const began = Date.now();
-  let timer = 0;
+  let timer = setTimeout(() => aborter.abort(), SILENCE_LIMIT_MS);
   isListening = true;
   try {
-    const response = await call(`/api/jobs/${id}/events`, { signal: aborter.signal });
+    const response = await call(`/api/jobs/${id}/events`, { signal: aborter.signal, limit_ms: STREAM_LIMIT_MS });
     if (response.status !== 200 || !response.body) return false;
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let text = ""; ; ) {
+      clearTimeout(timer);
       timer = setTimeout(() => aborter.abort(), SILENCE_LIMIT_MS);
       const { done, value } = await reader.read();
-      clearTimeout(timer);
       if (done) return Date.now() - began > POLL_MS;
       const events = (text + value).split("\n\n");
       text = events.pop() ?? "";
@@ -463,7 +474,7 @@ export class Wave {
     this.peaks = silence();
     this.done = 0;
     new ResizeObserver(() => this.draw()).observe(canvas);
-    addEventListener("studio:theme", () => this.draw());
+    canvas.addEventListener("theme", () => this.draw());
   }
 
   /** @param {number[]} peaks Loudness from 0 to 1. */
@@ -529,6 +540,7 @@ export class Player {
   constructor(duration_s) {
     this.duration_s = duration_s;
     this.audio = new Audio();
+    this.closing = new AbortController();
     this.seek = el("input", { type: "range", class: "seek", min: 0, max: duration_s, step: 0.1, value: 0, "aria-label": "Position" });
     this.button = el("button", { type: "button", class: "play", "aria-label": "Play", disabled: true });
     this.time = el("span", { class: "figure time" });
@@ -546,10 +558,8 @@ export class Player {
 
   /** Fetch the file, draw it and make it ready to play. @param {string} url @throws {Refused|Unreachable} */
   async load(url) {
-    const response = await call(url, { limit_ms: 120_000 });
-    const file = await response.blob().catch(() => {
-      throw new Unreachable();
-    });
+    const file = await fetchFile(url, this.closing.signal);
+    if (this.closing.signal.aborted) return;
     this.address = URL.createObjectURL(file);
     this.audio.src = this.address;
     this.button.disabled = false;
@@ -562,6 +572,7 @@ export class Player {
 
   /** Stop, and let the file go. */
   close() {
+    this.closing.abort();
     this.audio.pause();
     this.audio.removeAttribute("src");
     if (this.address) URL.revokeObjectURL(this.address);

@@ -12,6 +12,7 @@ import {
   diagnosisOf,
   el,
   failureCard,
+  fetchFile,
   follow,
   hasKey,
   isOver,
@@ -43,6 +44,7 @@ const EXAMPLES = [
   "upbeat swing with brass",
 ];
 const FORMATS = { wav: "WAV", flac: "FLAC", ogg: "OGG", mp3: "MP3", mid: "MIDI notes", stems: "Stems (ZIP)" };
+const TRY_AGAIN = "Try again";
 const SOUNDLESS = ["mid", "stems"];
 
 const form = /** @type {HTMLFormElement} */ (byId("studio"));
@@ -118,12 +120,11 @@ function offerExamples() {
 
 /** Ask what can be asked for. Without an answer the form works all the same, with fewer suggestions. */
 async function loadEngine() {
-  const place = byId("engine");
+  byId("engine").textContent = "unknown";
   try {
     const { engines } = await json("/api/engines");
     engine = engines.find((/** @type {Engine} */ each) => each.in_use) ?? null;
   } catch (error) {
-    place.textContent = "unknown";
     return problemIn(error).status !== 401;
   }
   if (engine) offerWhatItCan(engine);
@@ -192,7 +193,7 @@ function refuse(problem, body) {
     announce("Some fields cannot be used as they are.");
     return;
   }
-  const actions = problem.retryable ? [action("Try again", () => generate(body), "primary")] : [];
+  const actions = problem.retryable ? [action(TRY_AGAIN, () => generate(body), "primary")] : [];
   show("", "refused", { element: failureCard("It could not be submitted", problem, { actions }) });
   announce(problem.title);
 }
@@ -362,7 +363,7 @@ function anotherSeed(job) {
 /** @param {Job} job @param {string} [same] */
 function repeats(job, same = "Same again") {
   return [
-    action(same, () => generate(again(job.request))),
+    action(same, () => generate(again(job.request)), same === TRY_AGAIN ? "primary" : ""),
     action("Again with another seed", () => anotherSeed(job)),
     action("Change it", () => fill(job.request)),
   ];
@@ -473,7 +474,7 @@ async function load(player, job, trouble) {
     await player.load(/** @type {string} */ (job.audio_url));
     trouble.replaceChildren();
   } catch (error) {
-    const actions = [action("Try again", () => load(player, job, trouble))];
+    const actions = [action(TRY_AGAIN, () => load(player, job, trouble))];
     trouble.replaceChildren(failureCard("The audio could not be loaded", problemIn(error), { job: job.id, actions }));
   }
 }
@@ -524,10 +525,9 @@ function fileLink(job) {
 /** @param {Job} job @param {HTMLAnchorElement} link */
 async function save(job, link) {
   try {
-    const response = await call(/** @type {string} */ (job.audio_url), { limit_ms: 120_000 });
-    const name = /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition") ?? "")?.[1];
-    link.href = URL.createObjectURL(await response.blob());
-    link.download = name ?? `${job.id}.${job.request.format}`;
+    const file = await fetchFile(/** @type {string} */ (job.audio_url));
+    link.href = URL.createObjectURL(file);
+    link.download = file.name;
     link.click();
   } catch (error) {
     toast(`It could not be downloaded: ${problemIn(error).title}`);
@@ -595,11 +595,11 @@ const cancelledProblem = (job) => ({
 });
 
 /** @param {Track} track @returns {View} */
-function failed({ job: job_, take }) {
-  const job = /** @type {Job} */ (job_);
+function failed(track) {
+  const job = /** @type {Job} */ (track.job);
   const problem = job.error ?? cancelledProblem(job);
-  const actions = repeats(job, job.retryable ? "Try again" : "Same again");
-  const title = `“${take.prompt}” has failed`;
+  const actions = repeats(job, job.retryable ? TRY_AGAIN : "Same again");
+  const title = `“${track.take.prompt}” has failed`;
   return { element: failureCard(title, problem, { job: job.id, analysis: job.links.analysis, actions }) };
 }
 
@@ -620,8 +620,8 @@ function cancelled({ job, take }) {
 }
 
 /** @param {Track} track */
-function deleted({ job: job_, take }) {
-  const job = /** @type {Job} */ (job_);
+function deleted({ take, ...track }) {
+  const job = /** @type {Job} */ (track.job);
   return plain("The audio is gone", take, el("p", {}, job.message), el("div", { class: "actions" }, ...repeats(job)));
 }
 
