@@ -19,7 +19,7 @@ help: ## list the targets
 setup: $(DEV_READY) ## make .venv with everything, the `studio` command included
 
 run: $(RUN_READY) ## serve on the embedded composer (PORT=8000)
-	@echo "Studio is starting on http://127.0.0.1:$(PORT)  (documentation: /docs/, stop: Ctrl-C). Try:"
+	@echo "Studio is starting on http://127.0.0.1:$(PORT)  (documentation: /docs/, stop: Ctrl-C). Open it, or try:"
 	@echo "  curl -sS -f -X POST http://127.0.0.1:$(PORT)/studio-generate -H 'Content-Type: application/json' -d '{\"prompt\":\"calm piano\",\"duration\":10}' -o calm.wav"
 	@STUDIO_ENGINE=$${STUDIO_ENGINE:-composer} STUDIO_LOG_FORMAT=$${STUDIO_LOG_FORMAT:-text} STUDIO_HOST=$${STUDIO_HOST:-127.0.0.1} PORT=$(PORT) exec $(BIN)/gunicorn wsgi:app
 

@@ -43,7 +43,7 @@ class _File:
 def blueprint() -> Blueprint:
     """Return the pages and their files, as they are now."""
     files = {path.name: _read(path) for path in FOLDER.iterdir() if path.suffix in _MEDIA_TYPES}
-    pages = Blueprint("pages", __name__)
+    pages = Blueprint("page", __name__)
 
     for path, name in _PAGES.items():
         # Else Werkzeug redirects who asks for no path at all, to an address that a proxy's callers may not know.
