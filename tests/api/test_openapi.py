@@ -24,6 +24,8 @@ from app.web.problems import MEDIA_TYPE
 from app.web.schemas import GenerateRequest
 
 PRIVATE = {
+    "/",
+    "/assets/<name>",
     "/docs",
     "/docs/",
     "/docs/openapi.json",
@@ -31,7 +33,7 @@ PRIVATE = {
     "/docs/swagger/<path:name>",
     "/docs/static/<path:filename>",
 }
-"""Routes that are no part of the API: they describe it."""
+"""Routes that are no part of the API: they describe it, or use it."""
 
 
 @pytest.fixture
