@@ -1,4 +1,4 @@
-"""Pages: what a person sees at `/`, and the files it is made of under `/assets/`.
+"""Pages: what a person sees at `/` and `/creator`, and the files they are made of under `/assets/`.
 
 They use the API as any other program would and are no part of its description. All files together are small, so
 that they are kept in memory: what is not among them cannot be asked for, whatever a path looks like.
@@ -30,7 +30,7 @@ _MEDIA_TYPES: Final[Mapping[str, str]] = {
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
-_PAGES: Final[Mapping[str, str]] = {"/": "index.html"}
+_PAGES: Final[Mapping[str, str]] = {"/": "index.html", "/creator": "creator.html"}
 
 
 @dataclass(frozen=True, slots=True)

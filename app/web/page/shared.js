@@ -1,5 +1,6 @@
 /**
- * What all pages use: talking to the API, following jobs, the player, cards for failures, and the list of earlier takes.
+ * What all pages use: talking to the API, following jobs, the player, downloads, cards for failures, and the takes of a
+ * page with the stage that shows one of them.
  *
  * What the API says is only ever written as text, never as HTML.
  */
@@ -10,20 +11,26 @@
  * @typedef {{id: string, status: "queued"|"running"|"succeeded"|"failed"|"cancelled", message: string,
  *   progress: number|null, queue_position: number|null, attempt: number, max_attempts: number, retryable: boolean,
  *   poll_after_ms: number|null, engine: string, fallback_reason: string|null, request: Record<string, any>,
- *   created_at: string, finished_at: string|null, expires_at: string, audio_url: string|null, remarks: string[],
- *   error: Problem|null, links: {self: string, events: string, cancel: string|null, analysis: string|null}}} Job
- * @typedef {{id: string, prompt: string, at: number}} Take
+ *   sections: Section[]|null, created_at: string, finished_at: string|null, expires_at: string, audio_url: string|null, remarks: string[],
+ *   error: Problem|null, links: {self: string, events: string, cancel: string|null, analysis: string|null,
+ *   remake: string|null}}} Job
+ * @typedef {{number: number, name: string, start: number, duration: number, job_id: string|null, status: Job["status"],
+ *   message: string, progress: number|null, audio_url: string|null, error: Problem|null}} Section
+ * @typedef {{name: string, in_use: boolean, configured: boolean, formats: string[], min_duration: number,
+ *   max_duration: number, styles: string[], moods: string[], instruments: {name: string, family: string}[]}} Engine
+ * @typedef {{id: string, prompt: string, at: number, asked?: Record<string, any>}} Take
  */
 
 const POLL_MS = 3000;
 const RETRY_MS = 5000;
-export const POLLS_BEFORE_GIVING_UP = 5;
+const POLLS_BEFORE_GIVING_UP = 5;
 const ANSWER_LIMIT_MS = 20_000;
 const FILE_LIMIT_MS = 120_000;
 const STREAM_LIMIT_MS = 600_000; // the service ends each after five minutes
 const SILENCE_LIMIT_MS = 30_000; // and says something every ten seconds
 const SUBMIT_ATTEMPTS = 3;
 const SUBMIT_RETRY_MS = 2000;
+export const TRY_AGAIN = "Try again";
 
 // ---------------------------------------------------------------------- elements
 
@@ -48,6 +55,33 @@ export function el(name, attributes = {}, ...inside) {
   }
   made.append(...inside.filter((each) => each != null && each !== false).map((each) => /** @type {Node} */ (each)));
   return made;
+}
+
+/** @param {string} text @param {(event: Event) => void} click @param {string} [look] */
+export const action = (text, click, look = "") => el("button", { type: "button", class: look, click }, text);
+
+/** Names and values side by side; what is not known is left out. @param {[string, any][]} rows */
+export function factList(rows) {
+  const known = rows.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return el("dl", { class: "facts" }, ...known.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+}
+
+/**
+ * Let a button rest while what it asked for is on its way; it keeps the focus.
+ *
+ * @param {HTMLElement} button
+ * @param {string} text What it says meanwhile.
+ * @returns {(() => void)|null} what wakes it again; nothing when it rests already
+ */
+export function rest(button, text) {
+  if (button.getAttribute("aria-disabled") === "true") return null;
+  const before = button.textContent;
+  button.setAttribute("aria-disabled", "true");
+  button.textContent = text;
+  return () => {
+    button.removeAttribute("aria-disabled");
+    button.textContent = before;
+  };
 }
 
 /** The sentence with what stands between backticks as code. @param {string} sentence @returns {(Node|string)[]} */
@@ -146,8 +180,20 @@ function keep(where, name, text) {
   }
 }
 
+/** What this browser was given to keep, by whichever page. @param {string} name @returns {any} */
+export function recall(name) {
+  try {
+    return JSON.parse(kept(localStore(), name) ?? "null");
+  } catch {
+    return null; // not from us
+  }
+}
+
+/** @param {string} name @param {unknown} value */
+export const remember = (name, value) => keep(localStore(), name, JSON.stringify(value));
+
 /** Earlier takes: the ids of jobs, newest first. How they stand is asked from the API. */
-export class History {
+class History {
   /** @param {string} name @param {number} [limit] */
   constructor(name, limit = 20) {
     this.name = name;
@@ -156,28 +202,22 @@ export class History {
 
   /** @returns {Take[]} */
   get takes() {
-    try {
-      const found = JSON.parse(kept(localStore(), this.name) ?? "[]");
-      return Array.isArray(found) ? found.filter((each) => typeof each?.id === "string").slice(0, this.limit) : [];
-    } catch {
-      return [];
-    }
+    const found = recall(this.name);
+    return Array.isArray(found) ? found.filter((each) => typeof each?.id === "string").slice(0, this.limit) : [];
   }
 
   /** @param {Take} take */
   add(take) {
     const others = this.takes.filter((each) => each.id !== take.id);
-    this.#write([take, ...others].slice(0, this.limit));
+    remember(this.name, [take, ...others].slice(0, this.limit));
   }
 
   /** @param {string} id */
   remove(id) {
-    this.#write(this.takes.filter((each) => each.id !== id));
-  }
-
-  /** @param {Take[]} takes */
-  #write(takes) {
-    keep(localStore(), this.name, JSON.stringify(takes));
+    remember(
+      this.name,
+      this.takes.filter((each) => each.id !== id),
+    );
   }
 }
 
@@ -209,18 +249,48 @@ export class Unreachable extends Error {
   }
 }
 
-/** @type {(why: Problem) => Promise<string|null>} */
-let askForKey = async () => null;
 /** @type {Promise<string|null>|null} */
 let asking = null;
 const KEY = "studio.key";
 
-/** Say how a person is asked for an API key, should the service want one. @param {typeof askForKey} ask */
-export function whenKeyIsNeeded(ask) {
-  askForKey = ask;
-}
+const hasKey = () => kept(tabStore(), KEY) !== null;
 
-export const hasKey = () => kept(tabStore(), KEY) !== null;
+/** Let a person say an API key. @param {Problem} why @returns {Promise<string|null>} */
+function askForKey(why) {
+  const input = el("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false" });
+  const use = (/** @type {Event} */ event) => {
+    event.preventDefault();
+    dialog.close(input.value.trim());
+  };
+  const dialog = el(
+    "dialog",
+    { "aria-labelledby": "key-title" },
+    el(
+      "form",
+      { novalidate: true, submit: use },
+      el("h2", { id: "key-title" }, "An API key, please"),
+      el("p", { class: "muted" }, why.detail || why.title),
+      el("label", { for: "key" }, "API key"),
+      input,
+      el("p", { class: "muted" }, "It is kept until this tab is closed."),
+      el(
+        "div",
+        { class: "actions" },
+        el("button", { type: "submit", class: "primary" }, "Use this key"),
+        action("Not now", () => dialog.close("")),
+      ),
+    ),
+  );
+  document.body.append(dialog);
+  dialog.showModal();
+  return new Promise((resolve) => {
+    const done = () => {
+      dialog.remove();
+      resolve(dialog.returnValue || null);
+    };
+    dialog.addEventListener("close", done, { once: true });
+  });
+}
 
 /** Ask once for all requests that wait for it. @param {Problem} why */
 function newKey(why) {
@@ -320,6 +390,30 @@ export async function fetchFile(url, signal) {
   }
 }
 
+/**
+ * Ask what can be asked for, and tell it where both forms have a place for it. Without an answer they work all the same,
+ * with fewer suggestions.
+ *
+ * @param {(engine: Engine) => void} offer What else the page makes of it.
+ * @returns {Promise<boolean>} whether the API answers us, with a key where it needs one
+ */
+export async function loadEngine(offer) {
+  byId("engine").textContent = "unknown";
+  try {
+    const { engines } = await json("/api/engines");
+    const engine = engines.find((/** @type {Engine} */ each) => each.in_use);
+    if (!engine) return true;
+    byId("engine").textContent = engine.name;
+    byId("notice").hidden = engine.configured;
+    byId("notice").textContent = `The engine “${engine.name}” is not configured yet: nothing can be generated.`;
+    byId("moods").replaceChildren(...engine.moods.map((/** @type {string} */ each) => el("option", { value: each })));
+    offer(engine);
+    return true;
+  } catch (error) {
+    return problemIn(error).status !== 401;
+  }
+}
+
 /** What an error has to say on a card. @param {unknown} error @returns {Problem} */
 export function problemIn(error) {
   if (error instanceof Refused || error instanceof Unreachable) return error.problem;
@@ -386,10 +480,10 @@ export const isGone = (error) => error instanceof Refused && [404, 410].includes
  * @param {string} id
  * @param {Watcher} watcher
  * @param {AbortSignal} signal
+ * @param {boolean} [hasEvents] Whether its events tell all there is to tell.
  */
-export async function follow(id, watcher, signal) {
+async function follow(id, watcher, signal, hasEvents = true) {
   let failures = 0;
-  let hasEvents = true;
   let isDone = false;
   const tell = (/** @type {Job} */ job) => {
     if (signal.aborted) return;
@@ -464,6 +558,7 @@ function jobIn(event) {
 // ---------------------------------------------------------------------- the player
 
 const PEAKS = 480;
+const PICTURE_RATE_HZ = 8000;
 
 /** Draws sound, or what there is while there is none. */
 export class Wave {
@@ -517,38 +612,51 @@ function loudest(peaks, from, to) {
 }
 
 /** A calm ripple, plainly no sound. */
-export const silence = () => Array.from({ length: PEAKS }, (_, at) => 0.03 + 0.025 * Math.sin(at / 9) ** 2);
+const silence = () => Array.from({ length: PEAKS }, (_, at) => 0.03 + 0.025 * Math.sin(at / 9) ** 2);
 
 /** @param {ArrayBuffer} bytes @returns {Promise<number[]>} the loudest of each slice, the loudest of all being 1 */
 async function peaksOf(bytes) {
-  const sound = await new OfflineAudioContext(1, 1, 44_100).decodeAudioData(bytes);
+  // A low rate is enough for a picture: ten minutes at a high one would fill a phone.
+  const sound = await new OfflineAudioContext(1, 1, PICTURE_RATE_HZ).decodeAudioData(bytes);
   const samples = sound.getChannelData(0);
   const slice = samples.length / PEAKS;
   const peaks = Array.from({ length: PEAKS }, (_, index) => {
     let peak = 0;
-    // Every eighth sample is enough for a picture, and a phone has better things to do.
-    for (let at = Math.floor(index * slice); at < (index + 1) * slice; at += 8) peak = Math.max(peak, Math.abs(samples[at]));
+    for (let at = Math.floor(index * slice); at < (index + 1) * slice; at++) peak = Math.max(peak, Math.abs(samples[at]));
     return peak;
   });
   const top = Math.max(...peaks, 1e-6);
   return peaks.map((peak) => peak / top);
 }
 
+/** The one that is heard: never two at once. @type {Player|null} */
+let sounding = null;
+
 /** Plays one file, whose picture is the slider to seek with. */
 export class Player {
-  /** @param {number} duration_s As far as it is known already. */
-  constructor(duration_s) {
+  /**
+   * @param {number} duration_s As far as it is known already.
+   * @param {{name?: string, under?: HTMLElement, onTime?: (seconds: number) => void}} [more] What it plays, where there
+   *   are several; what stands between the picture and the button; whom to tell where it is.
+   */
+  constructor(duration_s, { name = "", under, onTime = () => undefined } = {}) {
     this.duration_s = duration_s;
+    this.onTime = onTime;
     this.audio = new Audio();
     this.closing = new AbortController();
-    this.seek = el("input", { type: "range", class: "seek", min: 0, max: duration_s, step: 0.1, value: 0, "aria-label": "Position" });
-    this.button = el("button", { type: "button", class: "play", "aria-label": "Play", disabled: true });
+    /** @type {(() => Promise<void>)|null} */
+    this.pending = null;
+    this.suffix = name && ` ${name}`;
+    const label = name ? `Position in ${name}` : "Position";
+    this.seek = el("input", { type: "range", class: "seek", min: 0, max: duration_s, step: 0.1, value: 0, "aria-label": label });
+    this.button = el("button", { type: "button", class: "play", disabled: true });
     this.time = el("span", { class: "figure time" });
     const canvas = el("canvas", { class: "wave", "aria-hidden": "true" });
     this.element = el(
       "div",
       { class: "player" },
       el("div", { class: "window" }, canvas, this.seek),
+      under,
       el("div", { class: "transport" }, this.button, this.time),
     );
     this.wave = new Wave(canvas);
@@ -570,6 +678,18 @@ export class Player {
     }
   }
 
+  /** Load nothing before somebody wants to hear it. @param {() => Promise<void>} load */
+  loadWhenPlayed(load) {
+    this.pending = load;
+    this.button.disabled = false;
+  }
+
+  /** @param {number} seconds */
+  seekTo(seconds) {
+    this.audio.currentTime = seconds;
+    this.#tell();
+  }
+
   /** Stop, and let the file go. */
   close() {
     this.closing.abort();
@@ -581,10 +701,7 @@ export class Player {
   #listen() {
     const { audio, seek, button } = this;
     button.addEventListener("click", () => (audio.paused ? this.#play() : audio.pause()));
-    seek.addEventListener("input", () => {
-      audio.currentTime = Number(seek.value);
-      this.#tell();
-    });
+    seek.addEventListener("input", () => this.seekTo(Number(seek.value)));
     for (const each of ["play", "pause", "ended", "timeupdate"]) audio.addEventListener(each, () => this.#tell());
     audio.addEventListener("play", () => this.#animate());
     audio.addEventListener("loadedmetadata", () => {
@@ -595,10 +712,22 @@ export class Player {
   }
 
   async #play() {
+    const { pending } = this;
+    this.pending = null;
+    await pending?.();
+    if (!this.address) {
+      this.pending = pending; // whoever loads it has said why it is not there
+      return;
+    }
+    if (sounding !== this) sounding?.audio.pause();
+    sounding = this;
     try {
       await this.audio.play();
-    } catch {
-      toast("This browser cannot play that file. It can be downloaded all the same.");
+    } catch (error) {
+      // Some browsers want the button pressed once more when loading took its time.
+      if (/** @type {Error} */ (error).name === "NotSupportedError") {
+        toast("This browser cannot play that file. It can be downloaded all the same.");
+      }
     }
   }
 
@@ -614,9 +743,10 @@ export class Player {
     seek.value = String(audio.currentTime);
     seek.setAttribute("aria-valuetext", `${now} of ${end}`);
     time.textContent = `${now} / ${end}`;
-    button.setAttribute("aria-label", audio.paused ? "Play" : "Pause");
+    button.setAttribute("aria-label", (audio.paused ? "Play" : "Pause") + this.suffix);
     button.classList.toggle("playing", !audio.paused);
     this.wave.mark(audio.currentTime / duration_s);
+    this.onTime(audio.currentTime);
   }
 }
 
@@ -725,6 +855,23 @@ function copyTheOldWay(text) {
 }
 
 /**
+ * Load what a player plays, or say why not and offer to try again.
+ *
+ * @param {Player} player
+ * @param {string} url
+ * @param {HTMLElement} trouble Where that is said.
+ */
+export async function load(player, url, trouble) {
+  try {
+    await player.load(url);
+    trouble.replaceChildren();
+  } catch (error) {
+    const actions = [action(TRY_AGAIN, () => load(player, url, trouble))];
+    trouble.replaceChildren(failureCard("The audio could not be loaded", problemIn(error), { actions }));
+  }
+}
+
+/**
  * Say at the fields what is wrong with them.
  *
  * @param {HTMLFormElement} form
@@ -735,12 +882,452 @@ export function showFieldErrors(form, errors) {
   for (const place of form.querySelectorAll(".field-error")) place.textContent = "";
   for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
   const found = errors.map(({ field, message }) => {
-    const [input, place] = [form.elements.namedItem(field), byId(`${field}-error`)];
-    if (!(input instanceof HTMLElement) || !place || !form.contains(place)) return null;
+    const input = form.elements.namedItem(field);
+    const place = input instanceof HTMLElement && byId(`${input.id}-error`);
+    if (!place) return null;
     input.setAttribute("aria-invalid", "true");
+    input.closest("details")?.setAttribute("open", "");
     place.textContent = `This ${message}.`;
     return input;
   });
   found.find(Boolean)?.focus();
   return found.every(Boolean);
+}
+
+// ---------------------------------------------------------------------- takes and how they stand
+
+/**
+ * @typedef {"running"|"result"|"deleted"|"failed"|"cancelled"|"lost"|"gone"} Kind
+ * @typedef {{take: Take, state: "asking"|"known"|"trouble"|"lost"|"gone", job: Job|null, problem: Problem|null,
+ *   failures: number, stop: () => void}} Track
+ * @typedef {{element: HTMLElement, update?: (track: Track) => void, close?: () => void}} View
+ * @typedef {(track: Track, takes: Takes) => View} MakeView
+ */
+
+export const STATUS_WORDS = {
+  queued: "waiting",
+  running: "in the making",
+  succeeded: "ready",
+  failed: "failed",
+  cancelled: "cancelled",
+};
+
+/** @param {Track} track @returns {Kind} */
+export function kindOf({ state, job }) {
+  if (state === "gone" || state === "lost") return state;
+  if (!job || !isOver(job)) return "running";
+  if (job.status === "succeeded") return job.audio_url ? "result" : "deleted";
+  return job.status === "failed" ? "failed" : "cancelled";
+}
+
+/** @param {Track} track */
+function standing({ state, job, failures }) {
+  if (state === "gone") return "expired";
+  if (state === "lost") return "no answer";
+  if (state === "trouble") return `no answer (${failures}/${POLLS_BEFORE_GIVING_UP})`;
+  return job ? STATUS_WORDS[job.status] : "…";
+}
+
+/** @param {Track} track */
+function sentenceOf({ state, job, failures, problem }) {
+  if (state === "trouble") return `Server issue, retrying… (${failures}/${POLLS_BEFORE_GIVING_UP})`;
+  if (state === "lost") return "The server does not answer.";
+  if (state === "gone") return problem?.detail || "This has expired.";
+  return job?.message ?? "Asking how it stands…";
+}
+
+/** The takes of a page: what its form asks for is followed until it is over, listed, and shown on the stage. */
+export class Takes {
+  /** How each take of the list stands, as far as it is known. @type {Map<string, Track>} */
+  #tracks = new Map();
+  /** What the stage shows: of which take, made by what. @type {{id: string, make: unknown, view: View}} */
+  #shown = { id: "", make: null, view: { element: document.body } };
+
+  /**
+   * @param {string} name Of the list in the browser's storage.
+   * @param {HTMLFormElement} form
+   * @param {Record<Exclude<Kind, "running"|"lost">, MakeView> & {idle: () => View, running?: MakeView}} views How a
+   *   take is shown, by how it stands. Where two are the same function, the one view stays and is told.
+   * @param {{hasEvents?: boolean}} [more] Whether the events of a job tell all that its views show.
+   */
+  constructor(name, form, views, { hasEvents = true } = {}) {
+    this.history = new History(name);
+    this.form = form;
+    this.stage = byId("stage");
+    this.views = { running, lost, ...views };
+    this.hasEvents = hasEvents;
+    this.#show("", "idle", views.idle());
+    this.#list();
+  }
+
+  /** Take up where the page was left: every take is asked for, and the newest is on the stage. */
+  restore() {
+    const all = this.history.takes;
+    for (const take of all) if (!this.#tracks.has(take.id)) this.#follow(take);
+    if (all[0] && !this.#shown.id) this.#put(all[0].id);
+  }
+
+  /**
+   * Have made what the form asks for, or say why not: at its fields, or on the stage.
+   *
+   * @param {string} path
+   * @param {Record<string, any>} body
+   * @param {{prompt: string, asked?: Record<string, any>}} about
+   */
+  async submit(path, body, about) {
+    const wake = rest(/** @type {HTMLElement} */ (this.form.querySelector("[type=submit]")), "Sending…");
+    if (!wake) return; // still on its way
+    try {
+      await this.make(path, body, about);
+    } catch (error) {
+      this.#refuse(problemIn(error), () => this.submit(path, body, about));
+    } finally {
+      wake();
+    }
+  }
+
+  /**
+   * Have something made and show it on the stage.
+   *
+   * @param {string} path
+   * @param {unknown} body
+   * @param {{prompt: string, asked?: Record<string, any>}} about What the list says of it, and what made it.
+   * @throws {Refused|Unreachable}
+   */
+  async make(path, body, about) {
+    const job = await submit(path, body, (attempt, of) => toast(`No answer, sending it again… (${attempt}/${of})`));
+    const take = { ...about, id: job.id, at: Date.now() };
+    this.history.add(take);
+    this.#follow(take, job);
+    this.#put(take.id);
+    this.stage.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Ask anew how a take stands. @param {Take} take */
+  check(take) {
+    this.#follow(take, this.#tracks.get(take.id)?.job);
+    this.#put(take.id);
+  }
+
+  /** @param {Take} take @param {HTMLElement} button */
+  async cancel(take, button) {
+    const url = this.#tracks.get(take.id)?.job?.links.cancel;
+    const wake = url && rest(button, "Cancelling…");
+    if (!wake) return;
+    try {
+      await call(url, { method: "DELETE" });
+      this.check(take);
+    } catch (error) {
+      toast(`It could not be cancelled: ${problemIn(error).title}`);
+      wake();
+    }
+  }
+
+  /** Take it from the list. @param {Take} take */
+  drop(take) {
+    this.#tracks.get(take.id)?.stop();
+    this.#tracks.delete(take.id);
+    this.history.remove(take.id);
+    if (this.#shown.id === take.id) this.#show("", "idle", this.views.idle());
+    this.#list();
+  }
+
+  /** Take it from the list because a person says so. @param {Take} take */
+  forget(take) {
+    this.drop(take);
+    toast("Removed from the list.");
+    byId("history-title").focus();
+  }
+
+  /** @param {Problem} problem @param {() => void} again */
+  #refuse(problem, again) {
+    if (problem.errors.length > 0 && showFieldErrors(this.form, problem.errors)) {
+      announce("Some fields cannot be used as they are.");
+      return;
+    }
+    const actions = problem.retryable ? [action(TRY_AGAIN, again, "primary")] : [];
+    this.#show("", "refused", { element: failureCard("It could not be submitted", problem, { actions }) });
+    announce(problem.title);
+  }
+
+  /** Follow a take until it is over. @param {Take} take @param {Job|null} [job] */
+  #follow(take, job = null) {
+    this.#tracks.get(take.id)?.stop();
+    const aborter = new AbortController();
+    /** @type {Track} */
+    const track = { take, state: job ? "known" : "asking", job, problem: null, failures: 0, stop: () => aborter.abort() };
+    const become = (/** @type {Partial<Track>} */ news) => {
+      Object.assign(track, news);
+      this.#tellRow(track);
+      if (this.#shown.id === take.id) this.#put(take.id);
+    };
+    this.#tracks.set(take.id, track);
+    follow(
+      take.id,
+      {
+        onJob: (job) => become({ state: "known", job, failures: 0 }),
+        onTrouble: (failures) => become({ state: "trouble", failures }),
+        onGone: (problem) => become({ state: "gone", problem }),
+        onLost: (problem) => become({ state: "lost", problem }),
+      },
+      aborter.signal,
+      this.hasEvents,
+    );
+    this.#list();
+  }
+
+  // -------------------------------------------------------------------- the stage
+
+  /** Show how a take stands. @param {string} id */
+  #put(id) {
+    const track = /** @type {Track} */ (this.#tracks.get(id));
+    const kind = kindOf(track);
+    const make = this.views[kind];
+    if (this.#shown.id !== id || this.#shown.make !== make) this.#show(id, make, make(track, this));
+    this.#shown.view.update?.(track);
+    announce(sentenceOf(track));
+  }
+
+  /** @param {string} id @param {unknown} make @param {View} view */
+  #show(id, make, view) {
+    const before = this.#shown;
+    const hadFocus = this.stage.contains(document.activeElement);
+    before.view.close?.();
+    this.#shown = { id, make, view };
+    this.stage.replaceChildren(view.element);
+    if (hadFocus) this.stage.focus({ preventScroll: true });
+    for (const each of [before.id, id]) this.#tellRow(this.#tracks.get(each));
+  }
+
+  /** @param {Take} take */
+  #open(take) {
+    if (!this.#tracks.has(take.id)) this.#follow(take);
+    this.#put(take.id);
+    this.stage.focus({ preventScroll: true });
+    this.stage.scrollIntoView({ block: "nearest" });
+  }
+
+  // -------------------------------------------------------------------- the list
+
+  #list() {
+    const all = this.history.takes;
+    byId("no-history").hidden = all.length > 0;
+    const list = byId("history");
+    for (const row of [...list.children]) if (!all.some((take) => row.id === `take-${take.id}`)) row.remove();
+    all.forEach((take, index) => {
+      const row = byId(`take-${take.id}`) ?? this.#rowOf(take);
+      if (list.children[index] !== row) list.insertBefore(row, list.children[index] ?? null);
+      this.#tellRow(this.#tracks.get(take.id));
+    });
+  }
+
+  /** @param {Take} take */
+  #rowOf(take) {
+    const when = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }).format(take.at);
+    const open = el(
+      "button",
+      { type: "button", class: "take", click: () => this.#open(take) },
+      el("span", { class: "take-prompt" }, take.prompt),
+      el("span", { class: "take-state" }, "…"),
+      el("span", { class: "take-time" }, when),
+    );
+    const remove = action("Remove", () => this.forget(take), "quiet");
+    remove.setAttribute("aria-label", `Remove “${take.prompt}” from the list`);
+    return el("li", { id: `take-${take.id}` }, open, remove);
+  }
+
+  /** @param {Track} [track] */
+  #tellRow(track) {
+    const row = track && byId(`take-${track.take.id}`);
+    if (!row) return;
+    row.dataset.state = track.state === "known" ? (track.job?.status ?? "") : track.state;
+    row.querySelector(".take-state").textContent = standing(track);
+    if (this.#shown.id === track.take.id) row.querySelector(".take").setAttribute("aria-current", "true");
+    else row.querySelector(".take").removeAttribute("aria-current");
+  }
+}
+
+// ---------------------------------------------------------------------- how a take is shown
+
+/** A sketch of the tape while there is no sound on it. */
+function emptyTape() {
+  const canvas = el("canvas", { class: "wave", "aria-hidden": "true" });
+  return { wave: new Wave(canvas), element: el("div", { class: "window empty" }, canvas) };
+}
+
+/** @param {string} sentence @returns {View} */
+export function idle(sentence) {
+  return { element: el("div", {}, emptyTape().element, el("p", { class: "muted" }, sentence)) };
+}
+
+/** @param {Track} track @param {Takes} takes @returns {View} */
+export function running({ take }, takes) {
+  const tape = emptyTape();
+  const message = el("p", { class: "message" });
+  const progress = el("progress", { max: 1, "aria-label": "Progress" });
+  const figures = el("p", { class: "figure facts" });
+  const cancel = action("Cancel", () => takes.cancel(take, cancel));
+  let facts = "";
+  const tick = () => (figures.textContent = [clock((Date.now() - take.at) / 1000), facts].filter(Boolean).join(" · "));
+  const timer = setInterval(tick, 1000);
+  return {
+    element: el(
+      "div",
+      {},
+      tape.element,
+      progress,
+      el("h3", {}, take.prompt),
+      message,
+      figures,
+      el("div", { class: "actions" }, cancel),
+    ),
+    update: (track) => {
+      const { job } = track;
+      message.textContent = sentenceOf(track);
+      message.classList.toggle("trouble", track.state === "trouble");
+      if (job?.progress == null) progress.removeAttribute("value");
+      else progress.value = job.progress;
+      tape.wave.mark(job?.progress ?? 0);
+      cancel.hidden = !job?.links.cancel;
+      facts = job ? factsOf(job) : "";
+      tick();
+    },
+    close: () => clearInterval(timer),
+  };
+}
+
+/** @param {Job} job */
+function factsOf(job) {
+  return [
+    job.status === "queued" && job.queue_position !== null && `${job.queue_position} ahead`,
+    job.attempt > 1 && `attempt ${job.attempt} of ${job.max_attempts}`,
+    job.progress !== null && `${Math.round(job.progress * 100)} %`,
+    job.engine,
+  ]
+    .filter(Boolean)
+    .join(" · ");
+}
+
+/** @param {string} title @param {Take} take @param {...any} inside @returns {View} */
+export function plain(title, take, ...inside) {
+  return { element: el("article", { class: "plain" }, el("p", { class: "kicker" }, title), el("h3", {}, take.prompt), ...inside) };
+}
+
+/** @param {Track} track @param {Takes} takes */
+function lost({ take, problem }, takes) {
+  return plain(
+    "No answer",
+    take,
+    el("p", {}, `${problem?.title ?? ""} We have stopped asking, but the job may well be done.`),
+    factList([["Job", el("code", {}, take.id)]]),
+    el("div", { class: "actions" }, action("Check again", () => takes.check(take), "primary")),
+  );
+}
+
+/** What could not be done as asked, and who stepped in. @param {Job} job */
+export function remarks(job) {
+  return [
+    job.remarks.length > 0 && el("ul", { class: "remarks", "aria-label": "Remarks" }, ...job.remarks.map((each) => el("li", {}, each))),
+    job.fallback_reason &&
+      el("p", { class: "notice" }, `Another engine stepped in (${job.engine}), because of: `, el("code", {}, job.fallback_reason)),
+  ];
+}
+
+/** @param {Job} job @returns {Problem} */
+export const cancelledProblem = (job) => ({
+  title: job.message,
+  detail: "",
+  hint: "",
+  status: 0,
+  code: "cancelled",
+  retryable: true,
+  request_id: "",
+  errors: [],
+});
+
+// ---------------------------------------------------------------------- downloads
+
+const FORMATS = { wav: "WAV", flac: "FLAC", ogg: "OGG", mp3: "MP3", mid: "MIDI notes", stems: "Stems (ZIP)" };
+
+/** @param {string} format */
+export const formatName = (format) => FORMATS[/** @type {keyof typeof FORMATS} */ (format)] ?? format.toUpperCase();
+
+/**
+ * The file, and what it could be made into.
+ *
+ * @param {Job} job
+ * @param {string[]} formats
+ * @param {(format: string) => Promise<Job>} make Has the same made in another format.
+ * @param {string} note What that means.
+ */
+export function downloads(job, formats, make, note) {
+  const others = formats.filter((format) => format !== job.request.format);
+  return el(
+    "div",
+    { class: "downloads" },
+    el("h4", {}, "Download"),
+    el("div", { class: "chips" }, fileLink(job), ...others.map((format) => formatButton(format, make))),
+    others.length > 0 && el("p", { class: "muted" }, note),
+  );
+}
+
+/** @param {Job} job */
+function fileLink(job) {
+  const link = el("a", { class: "button primary", href: job.audio_url, download: "" }, formatName(job.request.format));
+  link.setAttribute("aria-label", `Download ${formatName(job.request.format)}`);
+  // A link cannot send a key: with one, the file is fetched first.
+  link.addEventListener("click", (/** @type {Event} */ event) => {
+    if (!hasKey() || link.href.startsWith("blob:")) return;
+    event.preventDefault();
+    save(job, link);
+  });
+  return link;
+}
+
+/** @param {Job} job @param {HTMLAnchorElement} link */
+async function save(job, link) {
+  try {
+    const file = await fetchFile(/** @type {string} */ (job.audio_url));
+    link.href = URL.createObjectURL(file);
+    link.download = file.name;
+    link.click();
+  } catch (error) {
+    toast(`It could not be downloaded: ${problemIn(error).title}`);
+  }
+}
+
+/** Has it made in another format, and becomes the link to it. @param {string} format @param {(format: string) => Promise<Job>} make */
+function formatButton(format, make) {
+  const name = formatName(format);
+  const button = el("button", { type: "button", "aria-label": `Make and download ${name}` }, name);
+  button.addEventListener("click", async () => {
+    const wake = rest(button, `${name}…`);
+    if (!wake) return;
+    announce(`Making ${name}…`);
+    const fail = (/** @type {Problem} */ problem) => {
+      wake();
+      toast(`${name} could not be made: ${problem.title}`);
+    };
+    try {
+      const { id } = await make(format);
+      const onJob = (/** @type {Job} */ news) => {
+        if (news.status === "succeeded") become(button, news);
+        else if (isOver(news)) fail(news.error ?? cancelledProblem(news));
+      };
+      await follow(id, { onJob, onTrouble: () => undefined, onGone: fail, onLost: fail }, new AbortController().signal);
+    } catch (error) {
+      fail(problemIn(error));
+    }
+  });
+  return button;
+}
+
+/** @param {HTMLElement} button @param {Job} job */
+function become(button, job) {
+  const link = fileLink(job);
+  const hadFocus = button === document.activeElement;
+  button.replaceWith(link);
+  if (hadFocus) link.focus();
+  if (link.isConnected) link.click();
+  announce(`${formatName(job.request.format)} is ready.`);
 }
