@@ -50,6 +50,7 @@ ROUTES = [
     ("PUT", "/api/training/local/run-1"),
     ("GET", "/api/training/local/run-1/analyze-failure"),
     ("GET", "/"),
+    ("GET", "/creator"),
     ("GET", "/assets/studio.css"),
     ("GET", "/docs"),
     ("GET", "/docs/"),

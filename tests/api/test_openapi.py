@@ -25,6 +25,7 @@ from app.web.schemas import GenerateRequest
 
 PRIVATE = {
     "/",
+    "/creator",
     "/assets/<name>",
     "/docs",
     "/docs/",

@@ -8,9 +8,10 @@ from flask.testing import FlaskClient
 
 from app.web.pages import FOLDER
 
-MAX_PAGE_BYTES = 100_000
+MAX_PAGE_BYTES = 150_000
 FILES = [path.name for path in FOLDER.iterdir()]
-ADDRESSES = ["/", *(f"/assets/{name}" for name in FILES if name != "index.html")]
+PAGES = ["/", "/creator"]
+ADDRESSES = [*PAGES, *(f"/assets/{name}" for name in FILES if not name.endswith(".html"))]
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -34,8 +35,9 @@ def test_head_tells_the_same_without_the_file(client: FlaskClient, address: str)
     assert head.headers["ETag"] == whole.headers["ETag"]
 
 
-def test_the_page_allows_nothing_but_its_own_files(client: FlaskClient) -> None:
-    response = client.get("/")
+@pytest.mark.parametrize("address", PAGES)
+def test_a_page_allows_nothing_but_its_own_files(client: FlaskClient, address: str) -> None:
+    response = client.get(address)
 
     assert response.mimetype == "text/html"
     policy = response.headers["Content-Security-Policy"]
@@ -59,17 +61,18 @@ def test_files_have_their_type(client: FlaskClient, name: str, media_type: str) 
     assert client.get(f"/assets/{name}").mimetype == media_type
 
 
-def test_the_page_needs_no_key(make_client: MakeClient) -> None:
+@pytest.mark.parametrize("address", PAGES)
+def test_a_page_needs_no_key(make_client: MakeClient, address: str) -> None:
     client = make_client(FakeEngine(), STUDIO_API_KEYS=f"nina:{'0' * 64}")
 
-    assert client.get("/").status_code == 200
+    assert client.get(address).status_code == 200
     assert client.get("/api/engines").status_code == 401
 
 
-def test_the_page_is_no_part_of_the_description(client: FlaskClient) -> None:
+def test_pages_are_no_part_of_the_description(client: FlaskClient) -> None:
     described = client.get("/docs/openapi.json").get_json()
 
-    assert not [path for path in described["paths"] if path == "/" or path.startswith("/assets")]
+    assert not [path for path in described["paths"] if path in PAGES or path.startswith("/assets")]
 
 
 def test_all_files_together_are_light() -> None:

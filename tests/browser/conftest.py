@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import ConsoleMessage, Page, Request
 from real.programs import Server, free_port
 
@@ -16,6 +17,12 @@ MOODY: Final = "browser.moody_service:app"
 COMPOSER: Final = "wsgi:app"
 
 Serve = Callable[..., Server]
+
+
+def faults(page: Page) -> list[str]:
+    """Return what axe-core finds fault with."""
+    found = Axe().run(page)
+    return [f"{each['id']}: {node['html']}" for each in found.response["violations"] for node in each["nodes"]]
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,7 @@
-"""The service with an engine that does what the prompt says: `slow`, `timeout`, `nonsense`; else all is well."""
+"""The service with an engine that does what the prompt says: `slow`, `timeout`, `nonsense`; else all is well.
+
+`fickle` fails once, and is well when the same is asked for again.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +32,16 @@ class MoodyEngine:
     abilities = Abilities()
     policy = RetryPolicy(attempts=1, timeout_s=600, backoff_s=0)
 
+    def __init__(self) -> None:
+        self._failed_once: set[Brief] = set()
+
     def generate(self, brief: Brief, *, deadline: Deadline, report: Report = ignore, resume: str | None = None) -> Take:
         for word, failure in _FAILURES.items():
             if word in brief.prompt:
                 raise failure
+        if "fickle" in brief.prompt and brief not in self._failed_once:
+            self._failed_once.add(brief)
+            raise _FAILURES["timeout"]
         if "slow" in brief.prompt:
             self._take_time(deadline, report)
         return Take(

@@ -10,8 +10,7 @@ from typing import Final
 
 import pytest
 from api_keys import keys as keys_of
-from axe_playwright_python.sync_playwright import Axe
-from browser.conftest import COMPOSER, MOODY, Serve
+from browser.conftest import COMPOSER, MOODY, Serve, faults
 from browser.studio_page import StudioPage
 from playwright.sync_api import Page, Route, expect
 from real.programs import Server
@@ -356,12 +355,6 @@ def test_a_key_is_asked_for_and_audio_is_fetched_with_it(page: Page, serve: Serv
 
 
 # ---------------------------------------------------------------------- for everybody
-
-
-def faults(page: Page) -> list[str]:
-    """Return what axe-core finds fault with."""
-    found = Axe().run(page)
-    return [f"{each['id']}: {node['html']}" for each in found.response["violations"] for node in each["nodes"]]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

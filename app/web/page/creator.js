@@ -62,7 +62,7 @@ const EXAMPLE = {
   format: "wav",
   sections: [
     { name: "Intro", prompt: "sparse, only a few notes", duration: 8, energy: 1 },
-    { name: "Verse", duration: 12, mood: "calm", energy: 2 },
+    { name: "Verse", duration: 12, energy: 2 },
     { name: "Chorus", prompt: "fuller, with strings", duration: 12, energy: 4 },
     { name: "Outro", duration: 8, energy: 1 },
   ],
@@ -184,26 +184,22 @@ function stripOf(section) {
       field(
         "prompt",
         ["What is special ", el("span", { class: "optional" }, "optional")],
-        el("textarea", { rows: 1, maxlength: 450, placeholder: "Nothing: as the style of the song" }),
+        el("textarea", { rows: 1, maxlength: 450, placeholder: "nothing: as the style says" }),
       ),
-      el(
-        "div",
-        { class: "trio" },
-        field(
-          "duration",
-          ["Length ", el("span", { class: "optional" }, "s")],
-          text({ type: "number", min: MIN_SECTION_S, max: MAX_SECTION_S, step: 1 }),
-        ),
-        field("energy", ["Energy"], el("select", {}, ...energies)),
-        field("mood", ["Mood"], text({ maxlength: 60, list: "moods", placeholder: "as the song" })),
+      field(
+        "duration",
+        ["Length ", el("span", { class: "optional" }, "s")],
+        text({ type: "number", min: MIN_SECTION_S, max: MAX_SECTION_S, step: 1 }),
       ),
+      field("energy", ["Energy"], el("select", {}, ...energies)),
       el(
         "details",
         {},
-        el("summary", {}, "Instruments, seed"),
+        el("summary", {}, "Mood, instruments, seed"),
         el(
           "div",
           { class: "pair" },
+          field("mood", ["Mood"], text({ maxlength: 60, list: "moods", placeholder: "as the song" })),
           field("instruments", ["Instruments"], text({ placeholder: "as the song" })),
           field("seed", ["Seed"], text({ inputmode: "numeric", placeholder: "from the song’s" })),
         ),
@@ -394,7 +390,7 @@ function change(track) {
 
 /** A song with its sections, whatever its state: what plays goes on playing while the rest is made. @param {Track} first @param {Takes} takes @returns {View} */
 function song(first, takes) {
-  const head = el("div", {});
+  const head = el("div", { class: "head" });
   const parts = new Parts();
   /** @type {View} */
   let view = { element: head };
