@@ -61,8 +61,9 @@ eval-failures: $(RUN_READY) ## say how often the failure analyser is right (LABE
 	@test -n "$(LABELLED)" || { echo "Name a labelled file: make eval-failures LABELLED=labelled.jsonl"; exit 2; }
 	$(BIN)/python -m tools.eval_failures $(if $(WRONG),--wrong) "$(LABELLED)"
 
-pictures: $(DEV_READY) ## draw the pictures of docs/composer.md
+pictures: $(DEV_READY) ## draw the pictures of docs/composer.md, and take those of the pages (needs chromium)
 	$(BIN)/python -m tools.draw_pieces
+	$(BIN)/python -m tools.pictures
 
 docs: $(RUN_READY) ## write the generated pages of docs/
 	$(BIN)/python -m tools.docs

@@ -134,6 +134,25 @@ def test_a_running_job_is_told_of_and_cancelled(page: Page, serve: Serve) -> Non
     expect(studio.stage).to_be_focused()
 
 
+def test_who_waits_is_told_how_many_are_ahead(page: Page, serve: Serve) -> None:
+    server = serve(MOODY, TEST_ENGINE_TAKES_S="60", STUDIO_JOB_WORKERS="1")
+    studio = StudioPage(page, server).open()
+    for _ in range(2):
+        assert server.request("POST", "/api/jobs", body=b'{"prompt": "slow"}').status == 202
+    studio.generate("an A")
+
+    expect(studio.stage).to_contain_text("Waiting for a free slot, 1 ahead")
+    expect(studio.stage).to_contain_text("1 ahead · moody")
+
+
+def test_another_engine_that_steps_in_is_named(page: Page, serve: Serve) -> None:
+    studio = StudioPage(page, serve(MOODY, STUDIO_FALLBACK="composer")).open()
+    studio.generate("timeout")
+
+    expect(studio.stage).to_contain_text("Another engine stepped in (composer), because of: upstream-timeout")
+    expect(studio.play_button).to_be_enabled()
+
+
 def test_a_killed_server_that_comes_back_finishes_the_job(page: Page, serve: Serve, tmp_path: Path) -> None:
     data = tmp_path / "data"
     server = serve(MOODY, data=data)
@@ -309,6 +328,29 @@ def test_what_a_proxy_answers_is_no_riddle(studio: StudioPage) -> None:
     expect(studio.stage).to_contain_text("The server answered with an error (502).")
     studio.page.unroute_all()
     studio.action("Try again").click()
+    expect(studio.play_button).to_be_enabled()
+
+
+def test_a_proxy_that_answers_a_question_is_no_news_of_the_job(studio: StudioPage) -> None:
+    page = studio.page
+    page.clock.install()
+    page.route("**/api/status/*", lambda route: route.fulfill(body="<h1>Welcome to the café’s network</h1>"))
+    studio.generate("an A")
+
+    expect(studio.stage).to_contain_text("Server issue, retrying… (1/5)")
+    page.unroute_all()
+    page.clock.run_for(RETRY_MS)
+    expect(studio.play_button).to_be_enabled()
+
+
+def test_who_asks_too_often_is_told_how_long_to_wait(page: Page, serve: Serve) -> None:
+    studio = StudioPage(page, serve(MOODY, STUDIO_RATE_LIMIT="1/minute")).open()
+    studio.generate("an A")
+    expect(studio.play_button).to_be_enabled()
+    studio.generate("an A")
+
+    expect(studio.stage).to_contain_text(re.compile(r"Worth trying again in about \d+ s\."))
+    studio.takes.first.get_by_role("button", name="an A ready").click()
     expect(studio.play_button).to_be_enabled()
 
 

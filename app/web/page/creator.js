@@ -17,7 +17,6 @@ import {
   isOver,
   kindOf,
   load,
-  loadEngine,
   offerThemes,
   plain,
   problemIn,
@@ -373,11 +372,19 @@ async function remake({ take, job }, numbers, button) {
   }
 }
 
+/** What was asked for, in the words of the form; the API tells it with everything spelled out. @param {Track} track */
+const songOf = ({ take }) => /** @type {Song} */ (take.asked);
+
 /** The same song again, note for note where the engine can. @param {Track} track @returns {Song} */
-function again({ take, job }) {
-  const song = /** @type {Song} */ (take.asked);
-  const { seed, sections } = /** @type {Job} */ (job).request;
+function again(track) {
+  const song = songOf(track);
+  const { seed, sections } = /** @type {Job} */ (track.job).request;
   return { ...song, seed, sections: song.sections.map((section, index) => ({ ...section, seed: sections[index].seed })) };
+}
+
+/** The same song with all seeds left open. @param {Song} song @returns {Song} */
+function anew({ seed, sections, ...song }) {
+  return { ...song, sections: sections.map(({ seed, ...section }) => section) };
 }
 
 /** @param {Track} track */
@@ -421,7 +428,7 @@ function song(first, takes) {
 /** @param {Track} track */
 function repeats(track) {
   return track.take.asked
-    ? [action("Change it", () => change(track)), action("Again with other seeds", () => create(/** @type {Song} */ (track.take.asked)))]
+    ? [action("Change it", () => change(track)), action("Again with other seeds", () => create(anew(songOf(track))))]
     : [];
 }
 
@@ -498,9 +505,9 @@ function tryMissing(missing) {
   return missing.length === 1 ? "Make the missing section" : `Make the ${missing.length} missing sections`;
 }
 
-/** @param {Track} track @param {string} text */
-function tryAgain(track, text) {
-  const button = action(text, () => remake(track, [], button), "primary");
+/** @param {Track} track @param {string} text @param {string} [look] */
+function tryAgain(track, text, look = "primary") {
+  const button = action(text, () => remake(track, [], button), look);
   return button;
 }
 
@@ -661,7 +668,7 @@ class Part {
     /** @type {Node[]} */
     const actions = [];
     if (isOffered && audio_url) actions.push(offer("Make again", [number], `Make again, with another seed: ${name}`));
-    if (isOffered && !audio_url && missing.length === 1) actions.push(tryAgain(track, "Try this section again"));
+    if (isOffered && !audio_url && missing.length === 1) actions.push(tryAgain(track, "Try this section again", ""));
     if (isOffered && !audio_url) actions.push(offer("With another seed", [number], `With another seed: ${name}`));
     if (track.job && !isOver(track.job) && section.error) {
       actions.push(el("p", { class: "muted" }, "It can be tried again when the others are done."));
@@ -703,7 +710,7 @@ form.addEventListener("submit", (event) => {
 });
 byId("add").addEventListener("click", () => insert(NEW_SECTION));
 byId("start-over").addEventListener("click", startOver);
-if (await loadEngine(() => undefined)) takes.restore();
+takes.begin();
 
 /** @param {string} key */
 function keyOption(key) {

@@ -397,7 +397,7 @@ export async function fetchFile(url, signal) {
  * @param {(engine: Engine) => void} offer What else the page makes of it.
  * @returns {Promise<boolean>} whether the API answers us, with a key where it needs one
  */
-export async function loadEngine(offer) {
+async function loadEngine(offer) {
   byId("engine").textContent = "unknown";
   try {
     const { engines } = await json("/api/engines");
@@ -495,7 +495,8 @@ async function follow(id, watcher, signal, hasEvents = true) {
     try {
       const job = await json(`/api/status/${id}`, { signal });
       tell(job);
-      if (!isDone && hasEvents && !isListening) hasEvents = await listen(id, tell, signal);
+      // A place in the queue moves without an event.
+      if (job.status === "running" && hasEvents && !isListening) hasEvents = await listen(id, tell, signal);
       else if (!isDone) await pause(job.poll_after_ms ?? POLL_MS, signal);
       if (isDone) return;
     } catch (error) {
@@ -948,23 +949,28 @@ export class Takes {
    * @param {HTMLFormElement} form
    * @param {Record<Exclude<Kind, "running"|"lost">, MakeView> & {idle: () => View, running?: MakeView}} views How a
    *   take is shown, by how it stands. Where two are the same function, the one view stays and is told.
-   * @param {{hasEvents?: boolean}} [more] Whether the events of a job tell all that its views show.
+   * @param {{hasEvents?: boolean, offer?: (engine: Engine) => void}} [more] Whether the events of a job tell all that its
+   *   views show; what the form makes of the engine.
    */
-  constructor(name, form, views, { hasEvents = true } = {}) {
+  constructor(name, form, views, { hasEvents = true, offer = () => undefined } = {}) {
     this.history = new History(name);
     this.form = form;
     this.stage = byId("stage");
     this.views = { running, lost, ...views };
     this.hasEvents = hasEvents;
+    this.offer = offer;
+    this.hasBegun = false;
     this.#show("", "idle", views.idle());
     this.#list();
   }
 
   /** Take up where the page was left: every take is asked for, and the newest is on the stage. */
-  restore() {
+  async begin() {
+    this.hasBegun = await loadEngine(this.offer);
+    if (!this.hasBegun) return; // without a key that is known, nothing more is to be had
     const all = this.history.takes;
     for (const take of all) if (!this.#tracks.has(take.id)) this.#follow(take);
-    if (all[0] && !this.#shown.id) this.#put(all[0].id);
+    if (all[0] && this.#shown.make === "idle") this.#put(all[0].id);
   }
 
   /**
@@ -979,6 +985,7 @@ export class Takes {
     if (!wake) return; // still on its way
     try {
       await this.make(path, body, about);
+      if (!this.hasBegun) await this.begin(); // there is a key now
     } catch (error) {
       this.#refuse(problemIn(error), () => this.submit(path, body, about));
     } finally {

@@ -17,7 +17,6 @@ import {
   idle,
   json,
   load,
-  loadEngine,
   offerThemes,
   plain,
   problemIn,
@@ -135,10 +134,7 @@ async function onSubmit(event) {
 }
 
 /** Have a piece made and show it on the stage. @param {Record<string, unknown>} body */
-async function generate(body) {
-  await takes.submit("/api/jobs", body, { prompt: String(body.prompt) });
-  if (!engine) await begin(); // nobody was known to the API when the page was loaded
-}
+const generate = (body) => takes.submit("/api/jobs", body, { prompt: String(body.prompt) });
 
 // ---------------------------------------------------------------------- the stage
 
@@ -285,22 +281,16 @@ function settingsIn(text) {
 
 // ---------------------------------------------------------------------- beginning
 
-async function begin() {
-  if (await loadEngine(offerWhatItCan)) takes.restore();
-}
-
-const takes = new Takes("studio.history", form, {
-  idle: () => idle("The tape is empty. What you generate plays here."),
-  result,
-  deleted,
-  failed,
-  cancelled,
-  gone,
-});
+const takes = new Takes(
+  "studio.history",
+  form,
+  { idle: () => idle("The tape is empty. What you generate plays here."), result, deleted, failed, cancelled, gone },
+  { offer: offerWhatItCan },
+);
 offerThemes(byId("theme"));
 offerExamples();
 tellForm();
 form.addEventListener("input", tellForm);
 form.addEventListener("submit", onSubmit);
 byId("diagnose").addEventListener("submit", onDiagnose);
-begin();
+takes.begin();
