@@ -115,15 +115,20 @@ function tellDraft() {
   const song = draft();
   remember(DRAFT, song);
   const names = song.sections.map(nameOf);
-  strips().forEach((strip, index) => tellStrip(strip, index, names));
-  const total_s = song.sections.reduce((sum, { duration }) => sum + lengthOf(duration), 0);
-  const left_s = MAX_SONG_S - total_s;
-  byId("sections").textContent =
-    left_s < 0 ? `${clock(Math.ceil(-left_s))} too long` : `${clock(total_s)} of ${clock(MAX_SONG_S)}`;
-  byId("sections").classList.toggle("trouble", left_s < 0);
+  const colours = hues(names);
+  strips().forEach((strip, index) => tellStrip(strip, index, names[index], colours[index]));
+  tellLength(song.sections.reduce((sum, { duration }) => sum + lengthOf(duration), 0));
+  byId("shape").replaceChildren(...shape(song.sections, colours));
+}
+
+/** @param {number} total_s */
+function tellLength(total_s) {
+  const over_s = Math.ceil(total_s - MAX_SONG_S);
+  const told = over_s > 0 ? `${clock(over_s)} too long` : `${clock(total_s)} of ${clock(MAX_SONG_S)}`;
+  byId("sections").textContent = told;
+  byId("sections").classList.toggle("trouble", over_s > 0);
   byId("total").value = total_s;
-  byId("total").textContent = byId("sections").textContent;
-  byId("shape").replaceChildren(...shape(song.sections, hues(names)));
+  byId("total").setAttribute("aria-valuetext", told);
 }
 
 /** A section's name, or what the API calls it. @param {Record<string, any>} section @param {number} index */
@@ -138,7 +143,12 @@ function hues(names) {
   return names.map((name) => `hue-${different.indexOf(name) % HUES}`);
 }
 
-/** Bars as wide as sections are long, and as high as they are driving. @param {Record<string, any>[]} sections @param {string[]} colours */
+/**
+ * Bars as wide as sections are long, and as high as they are driving.
+ *
+ * @param {Record<string, any>[]} sections
+ * @param {string[]} colours
+ */
 function shape(sections, colours) {
   return sections.map(({ duration, energy }, index) => {
     const bar = el("span", { class: colours[index] });
@@ -155,17 +165,7 @@ let stripsMade = 0;
 /** @param {Record<string, any>} section */
 function stripOf(section) {
   const id = `strip-${++stripsMade}`;
-  const field = (/** @type {string} */ name, /** @type {any[]} */ label, /** @type {any} */ input) => {
-    const inputId = `${id}-${name}`;
-    const errorId = `${inputId}-error`;
-    input.id = inputId;
-    input.name = name;
-    input.setAttribute("aria-describedby", errorId);
-    input.value = section[name] ?? "";
-    return el("div", { class: "field" }, el("label", { for: inputId }, ...label), input, el("p", { class: "field-error", id: errorId }));
-  };
-  const text = (/** @type {Record<string, any>} */ attributes) => el("input", attributes);
-  const energies = ENERGIES.map((each, energy) => el("option", { value: energy || "" }, each));
+  const { name, prompt, duration, energy, mood, instruments, seed } = fieldsOf(id, section);
   const strip = el(
     "li",
     { class: "strip", id },
@@ -176,33 +176,14 @@ function stripOf(section) {
         "div",
         { class: "strip-head" },
         el("button", { type: "button", class: "handle", "aria-describedby": "moving" }),
-        field("name", ["Name"], text({ maxlength: 64, placeholder: "optional" })),
+        name,
         arrow("↑", "up", () => move(strip, -1)),
         arrow("↓", "down", () => move(strip, 1)),
       ),
-      field(
-        "prompt",
-        ["What is special ", el("span", { class: "optional" }, "optional")],
-        el("textarea", { rows: 1, maxlength: 450, placeholder: "nothing: as the style says" }),
-      ),
-      field(
-        "duration",
-        ["Length ", el("span", { class: "optional" }, "s")],
-        text({ type: "number", min: MIN_SECTION_S, max: MAX_SECTION_S, step: 1 }),
-      ),
-      field("energy", ["Energy"], el("select", {}, ...energies)),
-      el(
-        "details",
-        {},
-        el("summary", {}, "Mood, instruments, seed"),
-        el(
-          "div",
-          { class: "pair" },
-          field("mood", ["Mood"], text({ maxlength: 60, list: "moods", placeholder: "as the song" })),
-          field("instruments", ["Instruments"], text({ placeholder: "as the song" })),
-          field("seed", ["Seed"], text({ inputmode: "numeric", placeholder: "from the song’s" })),
-        ),
-      ),
+      prompt,
+      duration,
+      energy,
+      el("details", {}, el("summary", {}, "Mood, instruments, seed"), el("div", { class: "pair" }, mood, instruments, seed)),
       el(
         "div",
         { class: "strip-foot" },
@@ -215,6 +196,31 @@ function stripOf(section) {
   return strip;
 }
 
+/** @param {string} id Of their strip. @param {Record<string, any>} section */
+function fieldsOf(id, section) {
+  const field = (/** @type {string} */ name, /** @type {any[]} */ label, /** @type {any} */ input) => {
+    const inputId = `${id}-${name}`;
+    const errorId = `${inputId}-error`;
+    Object.assign(input, { id: inputId, name, value: section[name] ?? "" });
+    input.setAttribute("aria-describedby", errorId);
+    return el("div", { class: "field" }, el("label", { for: inputId }, ...label), input, el("p", { class: "field-error", id: errorId }));
+  };
+  const text = (/** @type {Record<string, any>} */ attributes) => el("input", attributes);
+  const seconds = { type: "number", min: MIN_SECTION_S, max: MAX_SECTION_S, step: 1 };
+  const special = { rows: 1, maxlength: 450, placeholder: "nothing: as the style says" };
+  const energies = ENERGIES.map((each, energy) => el("option", { value: energy || "" }, each));
+  const note = (/** @type {string} */ words) => el("span", { class: "optional" }, words);
+  return {
+    name: field("name", ["Name"], text({ maxlength: 64, placeholder: "optional" })),
+    prompt: field("prompt", ["What is special ", note("optional")], el("textarea", special)),
+    duration: field("duration", ["Length ", note("s")], text(seconds)),
+    energy: field("energy", ["Energy"], el("select", {}, ...energies)),
+    mood: field("mood", ["Mood"], text({ maxlength: 60, list: "moods", placeholder: "as the song" })),
+    instruments: field("instruments", ["Instruments"], text({ placeholder: "as the song" })),
+    seed: field("seed", ["Seed"], text({ inputmode: "numeric", placeholder: "from the song’s" })),
+  };
+}
+
 /** @param {string} sign @param {string} where @param {() => void} click */
 function arrow(sign, where, click) {
   const button = action(sign, click, "arrow");
@@ -222,13 +228,19 @@ function arrow(sign, where, click) {
   return button;
 }
 
-/** Say where a section stands, to people and to the API's errors. @param {any} strip @param {number} index @param {string[]} names */
-function tellStrip(strip, index, names) {
-  const name = names[index];
+/**
+ * Say where a section stands, to people and to the API's errors.
+ *
+ * @param {any} strip
+ * @param {number} index
+ * @param {string} name
+ * @param {string} colour
+ */
+function tellStrip(strip, index, name, colour) {
   strip.firstChild.setAttribute("aria-label", `Section ${index + 1}, ${name}`);
   for (const input of strip.querySelectorAll("[name]")) input.name = `sections[${index}].${fieldOf(input)}`;
   const handle = strip.querySelector(".handle");
-  handle.className = `handle ${hues(names)[index]}`;
+  handle.className = `handle ${colour}`;
   handle.textContent = String(index + 1);
   handle.setAttribute("aria-label", `Section ${index + 1}: move ${name}`);
   for (const button of strip.querySelectorAll(".arrow")) button.setAttribute("aria-label", `${button.dataset.label}: ${name}`);
@@ -274,8 +286,14 @@ function remove(strip) {
   tellDraft();
 }
 
-/** Tell what was done, with a button that takes it back; it stays until it is used or the next one comes. */
-function offerUndo(/** @type {HTMLElement} */ place, /** @type {string} */ sentence, /** @type {() => void} */ undo) {
+/**
+ * Tell what was done, with a button that takes it back; it stays until it is used or the next one comes.
+ *
+ * @param {HTMLElement} place
+ * @param {string} sentence
+ * @param {() => void} undo
+ */
+function offerUndo(place, sentence, undo) {
   const button = action("Undo", undo);
   place.replaceChildren(el("p", { class: "notice row-apart" }, sentence, button));
   button.focus();
@@ -308,7 +326,8 @@ function listenToMoves(strip) {
   const handle = strip.querySelector(".handle");
   strip.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
     const step = STEPS[event.key];
-    const isMeant = event.altKey ? !(event.target instanceof HTMLSelectElement) : event.target === handle; // Alt + ↓ opens a select
+    // Alt + ↓ opens a select.
+    const isMeant = event.altKey ? !(event.target instanceof HTMLSelectElement) : event.target === handle;
     if (!step || !isMeant) return;
     event.preventDefault();
     move(strip, step);
@@ -363,12 +382,15 @@ async function remake({ take, job }, numbers, button) {
   const { status, links } = /** @type {Job} */ (job);
   const wake = rest(button, "Sending…");
   if (!wake) return;
+  for (const card of takes.stage.querySelectorAll(".refused")) card.remove();
   try {
     await takes.make(/** @type {string} */ (links.remake), { sections: numbers }, { prompt: take.prompt, asked: take.asked });
     if (status !== "succeeded") takes.drop(take); // the new one has all that it had
   } catch (error) {
+    const problem = problemIn(error);
     wake();
-    button.closest(".actions").after(failureCard("It could not be submitted", problemIn(error)));
+    button.closest(".actions").after(el("div", { class: "refused" }, failureCard("It could not be submitted", problem)));
+    announce(problem.title);
   }
 }
 
@@ -395,8 +417,14 @@ function change(track) {
 
 // ---------------------------------------------------------------------- the song on the stage
 
-/** A song with its sections, whatever its state: what plays goes on playing while the rest is made. @param {Track} first @param {Takes} takes @returns {View} */
-function song(first, takes) {
+/**
+ * A song with its sections, whatever its state: what plays goes on playing while the rest is made.
+ *
+ * @param {Track} _
+ * @param {Takes} takes
+ * @returns {View}
+ */
+function song(_, takes) {
   const head = el("div", { class: "head" });
   const parts = new Parts();
   /** @type {View} */
@@ -659,17 +687,19 @@ class Part {
   /** @param {Section} section @param {Track} track @param {Section[]} missing */
   #offer(section, track, missing) {
     const { number, name, audio_url } = section;
-    const isOffered = Boolean(track.job?.links.remake);
-    const offer = (/** @type {string} */ text, /** @type {number[]} */ numbers, /** @type {string} */ label) => {
-      const button = action(text, () => remake(track, numbers, button));
+    const offer = (/** @type {string} */ text, /** @type {string} */ label) => {
+      const button = action(text, () => remake(track, [number], button));
       button.setAttribute("aria-label", label);
       return button;
     };
     /** @type {Node[]} */
     const actions = [];
-    if (isOffered && audio_url) actions.push(offer("Make again", [number], `Make again, with another seed: ${name}`));
-    if (isOffered && !audio_url && missing.length === 1) actions.push(tryAgain(track, "Try this section again", ""));
-    if (isOffered && !audio_url) actions.push(offer("With another seed", [number], `With another seed: ${name}`));
+    if (track.job?.links.remake && audio_url) actions.push(offer("Make again", `Make again, with another seed: ${name}`));
+    if (track.job?.links.remake && !audio_url) {
+      // The API makes all that is missing, whichever of them is asked for.
+      const which = missing.length === 1 ? "this section" : `the ${missing.length} missing sections`;
+      actions.push(tryAgain(track, `Try ${which} again`, ""), offer("With another seed", `With another seed: ${name}`));
+    }
     if (track.job && !isOver(track.job) && section.error) {
       actions.push(el("p", { class: "muted" }, "It can be tried again when the others are done."));
     }
@@ -701,7 +731,7 @@ const takes = new Takes(
   },
   { hasEvents: false }, // they tell of the song, and nothing of what happens inside a section
 );
-fill(recall(DRAFT)?.sections ? recall(DRAFT) : EXAMPLE);
+fill(isSong(recall(DRAFT)) ? recall(DRAFT) : EXAMPLE);
 form.addEventListener("input", tellDraft);
 form.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -711,6 +741,11 @@ form.addEventListener("submit", (event) => {
 byId("add").addEventListener("click", () => insert(NEW_SECTION));
 byId("start-over").addEventListener("click", startOver);
 takes.begin();
+
+/** @param {any} found */
+function isSong(found) {
+  return Array.isArray(found?.sections) && found.sections.length > 0;
+}
 
 /** @param {string} key */
 function keyOption(key) {

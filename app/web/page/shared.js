@@ -941,8 +941,9 @@ function sentenceOf({ state, job, failures, problem }) {
 export class Takes {
   /** How each take of the list stands, as far as it is known. @type {Map<string, Track>} */
   #tracks = new Map();
-  /** What the stage shows: of which take, made by what. @type {{id: string, make: unknown, view: View}} */
-  #shown = { id: "", make: null, view: { element: document.body } };
+  /** What the stage shows: of which take, made by what, and what was said of it last.
+   * @type {{id: string, make: unknown, view: View, said: string}} */
+  #shown = { id: "", make: null, view: { element: document.body }, said: "" };
 
   /**
    * @param {string} name Of the list in the browser's storage.
@@ -1092,7 +1093,9 @@ export class Takes {
     const make = this.views[kind];
     if (this.#shown.id !== id || this.#shown.make !== make) this.#show(id, make, make(track, this));
     this.#shown.view.update?.(track);
-    announce(sentenceOf(track));
+    const sentence = sentenceOf(track);
+    if (this.#shown.said !== sentence) announce(sentence); // not over again what else was said meanwhile
+    this.#shown.said = sentence;
   }
 
   /** @param {string} id @param {unknown} make @param {View} view */
@@ -1100,7 +1103,7 @@ export class Takes {
     const before = this.#shown;
     const hadFocus = this.stage.contains(document.activeElement);
     before.view.close?.();
-    this.#shown = { id, make, view };
+    this.#shown = { id, make, view, said: "" };
     this.stage.replaceChildren(view.element);
     if (hadFocus) this.stage.focus({ preventScroll: true });
     for (const each of [before.id, id]) this.#tellRow(this.#tracks.get(each));
