@@ -77,6 +77,24 @@ def test_a_section_is_heard_alone_and_silences_the_track(creator: CreatorPage) -
     expect(creator.play_button).to_be_visible()
 
 
+def test_a_long_track_is_loaded_when_it_is_played(creator: CreatorPage) -> None:
+    asked: list[str] = []
+    creator.page.on("request", lambda request: asked.append(request.url))
+    creator.shape("an A", "an A")
+    for number in (1, 2):
+        creator.field(number, "Length").fill("100")
+    creator.create_button.click()
+    block = creator.timeline.get_by_role("button", name="B")
+    block.click()
+
+    address = f"/api/jobs/{creator.song_id}/audio"
+    assert not [url for url in asked if url.endswith(address)]
+    creator.play_button.click()
+    expect(creator.page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
+    assert [url for url in asked if url.endswith(address)]
+    expect(block).to_have_attribute("aria-current", "true")
+
+
 # ---------------------------------------------------------------------- the draft
 
 

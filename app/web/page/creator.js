@@ -44,6 +44,8 @@ const MAX_SECTIONS = 30;
 const MIN_SECTION_S = 3;
 const MAX_SECTION_S = 120;
 const MAX_SONG_S = 600;
+/** A longer track is not loaded before somebody wants to hear it: a reload on the road should not cost 100 MB. */
+const LOADED_UNASKED_S = 180;
 const FORMATS = ["wav", "flac", "ogg", "mp3"];
 const KEYS = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
 const ENERGIES = ["as it comes", "1 still", "2 gentle", "3 steady", "4 lively", "5 driving"];
@@ -478,7 +480,9 @@ function result(track) {
     files(track),
     el("div", { class: "actions" }, ...repeats(track)),
   );
-  load(player, /** @type {string} */ (job.audio_url), trouble);
+  const loaded = () => load(player, /** @type {string} */ (job.audio_url), trouble);
+  if (lengthIn(sections) > LOADED_UNASKED_S) player.loadWhenPlayed(loaded);
+  else loaded();
   return { element, close: () => player.close() };
 }
 

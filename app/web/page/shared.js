@@ -25,7 +25,7 @@ const POLL_MS = 3000;
 const RETRY_MS = 5000;
 const POLLS_BEFORE_GIVING_UP = 5;
 const ANSWER_LIMIT_MS = 20_000;
-const FILE_LIMIT_MS = 120_000;
+const FILE_LIMIT_MS = 300_000; // ten minutes of WAV are 100 MB
 const STREAM_LIMIT_MS = 600_000; // the service ends each after five minutes
 const SILENCE_LIMIT_MS = 30_000; // and says something every ten seconds
 const SUBMIT_ATTEMPTS = 3;
@@ -667,7 +667,8 @@ export class Player {
 
   /** Fetch the file, draw it and make it ready to play. @param {string} url @throws {Refused|Unreachable} */
   async load(url) {
-    const file = await fetchFile(url, this.closing.signal);
+    this.time.textContent = "Loading…";
+    const file = await fetchFile(url, this.closing.signal).finally(() => this.#tell());
     if (this.closing.signal.aborted) return;
     this.address = URL.createObjectURL(file);
     this.audio.src = this.address;
