@@ -736,7 +736,10 @@ const takes = new Takes(
   { hasEvents: false }, // they tell of the song, and nothing of what happens inside a section
 );
 fill(isSong(recall(DRAFT)) ? recall(DRAFT) : EXAMPLE);
-form.addEventListener("input", tellDraft);
+form.addEventListener("input", () => {
+  byId("undo").replaceChildren(); // it would undo what is being written now
+  tellDraft();
+});
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   showFieldErrors(form, []);
