@@ -653,13 +653,10 @@ export class Player {
     this.button = el("button", { type: "button", class: "play", disabled: true });
     this.time = el("span", { class: "figure time" });
     const canvas = el("canvas", { class: "wave", "aria-hidden": "true" });
-    this.element = el(
-      "div",
-      { class: "player" },
-      el("div", { class: "window" }, canvas, this.seek),
-      under,
-      el("div", { class: "transport" }, this.button, this.time),
-    );
+    const picture = el("div", { class: "window" }, canvas, this.seek);
+    const transport = el("div", { class: "transport" }, this.button, this.time);
+    // One of several is a line, which begins with its button, for eyes and for the tab key.
+    this.element = el("div", { class: "player" }, ...(name ? [transport, picture] : [picture, under, transport]));
     this.wave = new Wave(canvas);
     this.#listen();
     this.#tell();
