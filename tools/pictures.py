@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # pages and server
 from browser.conftest import COMPOSER, Servers
 from browser.creator_page import CreatorPage
 from browser.studio_page import StudioPage
-from real.programs import Server
+from real.programs import Server, wait_for
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "pictures"
 WIDTH, HEIGHT = 1280, 920
@@ -53,7 +53,8 @@ def take_pictures(page: Page, server: Server) -> None:
 
 
 def _photograph(page: Page, name: str) -> None:
-    page.wait_for_function(f"({_HAS_WAVE})(document.querySelector('#stage canvas'))")
+    # Not with `wait_for_function`, which the pages' policy forbids to evaluate text.
+    wait_for(lambda: page.locator("#stage canvas").first.evaluate(_HAS_WAVE))
     page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
     page.screenshot(path=FOLDER / name)
 

@@ -13,7 +13,7 @@ from api_keys import keys as keys_of
 from browser.conftest import COMPOSER, MOODY, Serve, faults
 from browser.studio_page import StudioPage
 from playwright.sync_api import Page, Route, expect
-from real.programs import Server
+from real.programs import Server, wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -56,7 +56,8 @@ def test_the_waveform_is_that_of_the_file(studio: StudioPage) -> None:
       return row.filter((each, at) => at % 4 === 3 && each > 0).length / width;
     }"""
     expect(studio.stage.locator("canvas")).to_be_visible()
-    studio.page.wait_for_function(f"({inked})(document.querySelector('#stage canvas')) > 0.3")
+    # Not with `wait_for_function`, which the page's policy forbids to evaluate text.
+    wait_for(lambda: studio.stage.locator("canvas").evaluate(inked) > 0.3)
 
 
 def test_the_same_piece_is_had_in_another_format(page: Page, composer: Server) -> None:
