@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,10 +19,28 @@ COMPOSER: Final = "wsgi:app"
 Serve = Callable[..., Server]
 
 
+NARROW: Final = (320, 640)
+"""Widths of a small phone, and of 1280 pixels at a zoom of 200 %."""
+
+
 def faults(page: Page) -> list[str]:
-    """Return what axe-core finds fault with."""
+    """Return what axe-core finds fault with, in light and in dark."""
+    return [*_faults(page, "light"), *_faults(page, "dark")]
+
+
+def _faults(page: Page, scheme: Literal["light", "dark"]) -> list[str]:
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     found = Axe().run(page)
-    return [f"{each['id']}: {node['html']}" for each in found.response["violations"] for node in each["nodes"]]
+    return [f"{scheme} {each['id']}: {node['html']}" for each in found.response["violations"] for node in each["nodes"]]
+
+
+def widths(page: Page) -> list[int]:
+    """Return how wide the page is on each of the narrow screens."""
+    found: list[int] = []
+    for width in NARROW:
+        page.set_viewport_size({"width": width, "height": 640})
+        found.append(page.evaluate("document.documentElement.scrollWidth"))
+    return found
 
 
 @pytest.fixture(scope="session")
