@@ -253,14 +253,27 @@ export class Unreachable extends Error {
 let asking = null;
 const KEY = "studio.key";
 
-const hasKey = () => kept(tabStore(), KEY) !== null;
+/** Whether a header can carry it. @param {string} text */
+const isKey = (text) => /^[\x20-\x7e]+$/.test(text);
+
+/** The key that a person gave this tab. */
+function keyHere() {
+  const key = kept(tabStore(), KEY);
+  return key && isKey(key) ? key : null;
+}
+
+const hasKey = () => keyHere() !== null;
 
 /** Let a person say an API key. @param {Problem} why @returns {Promise<string|null>} */
 function askForKey(why) {
-  const input = el("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false" });
+  const input = el("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false", "aria-describedby": "key-error" });
   const use = (/** @type {Event} */ event) => {
     event.preventDefault();
-    dialog.close(input.value.trim());
+    const key = input.value.trim();
+    if (!key || isKey(key)) return dialog.close(key);
+    byId("key-error").textContent = "This is no key: it holds characters that no key has, such as accents or curly quotes.";
+    input.setAttribute("aria-invalid", "true");
+    input.focus();
   };
   const dialog = el(
     "dialog",
@@ -272,6 +285,7 @@ function askForKey(why) {
       el("p", { class: "muted" }, why.detail || why.title),
       el("label", { for: "key" }, "API key"),
       input,
+      el("p", { class: "field-error", id: "key-error", role: "alert" }),
       el("p", { class: "muted" }, "It is kept until this tab is closed."),
       el(
         "div",
@@ -313,12 +327,12 @@ function newKey(why) {
  */
 export async function call(path, request = {}) {
   for (;;) {
-    const key = kept(tabStore(), KEY);
+    const key = keyHere();
     const response = await send(path, key, request);
     if (response.ok) return response;
     const problem = await problemOf(response);
     if (problem.status !== 401) throw new Refused(problem);
-    const isOld = key !== kept(tabStore(), KEY); // somebody was asked meanwhile
+    const isOld = key !== keyHere(); // somebody was asked meanwhile
     if (!isOld && !(await newKey(problem))) throw new Refused(problem);
   }
 }
@@ -333,17 +347,19 @@ async function send(path, key, { method = "GET", body, headers = {}, signal, lim
   const aborter = new AbortController();
   setTimeout(() => aborter.abort(), limit_ms); // the body is to be there by then too; what is complete does not mind
   signal?.addEventListener("abort", () => aborter.abort(), { once: true });
+  // Made outside: what cannot be asked is our mistake, and says nothing about the server.
+  const request = new Request(path, {
+    method,
+    headers: {
+      ...(key ? { Authorization: `Bearer ${key}` } : {}),
+      ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+      ...headers,
+    },
+    body: body === undefined ? undefined : JSON.stringify(body),
+    signal: aborter.signal,
+  });
   try {
-    return await fetch(path, {
-      method,
-      headers: {
-        ...(key ? { Authorization: `Bearer ${key}` } : {}),
-        ...(body === undefined ? {} : { "Content-Type": "application/json" }),
-        ...headers,
-      },
-      body: body === undefined ? undefined : JSON.stringify(body),
-      signal: aborter.signal,
-    });
+    return await fetch(request);
   } catch {
     throw new Unreachable();
   }
