@@ -196,6 +196,18 @@ def test_a_reload_keeps_the_draft_and_starting_over_can_be_taken_back(creator: C
     assert creator.names == ["A", "B"]
 
 
+@pytest.mark.parametrize("draft", ['{"sections":{}}', '{"sections":[null]}', '{"sections":[]}', "[", "7"])
+def test_an_odd_draft_in_the_storage_gives_way_to_the_example(creator: CreatorPage, draft: str) -> None:
+    take = '[{"id": "1", "prompt": "a", "at": 0, "asked": {}}]'
+    creator.page.evaluate(
+        "kept => { for (const name in kept) localStorage.setItem(name, kept[name]) }",
+        {"studio.song": draft, "studio.songs": take},
+    )
+    creator.page.reload()
+    expect(creator.strips).to_have_count(4)
+    expect(creator.songs).to_have_count(0)
+
+
 def test_a_field_that_is_refused_says_so_in_its_section(creator: CreatorPage) -> None:
     creator.shape("an A", "an A")
     creator.field(2, "Length").fill("1")

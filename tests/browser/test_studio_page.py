@@ -18,6 +18,8 @@ from real.programs import Server, wait_for
 pytestmark = pytest.mark.browser
 
 RETRY_MS: Final = 5_000
+SUBMIT_ATTEMPTS: Final = 3
+SUBMIT_RETRY_MS: Final = 2_000
 PROBLEM: Final = "application/problem+json"
 
 
@@ -216,6 +218,36 @@ def test_a_submission_whose_answer_was_lost_is_not_made_twice(studio: StudioPage
     assert keys[0] == keys[1]
 
 
+def test_a_lost_submission_is_sent_again_with_its_key_after_another(studio: StudioPage) -> None:
+    page = studio.page
+    keys: list[str | None] = []
+
+    def listen(route: Route) -> None:
+        keys.append(route.request.headers.get("idempotency-key"))
+        if len(keys) <= SUBMIT_ATTEMPTS:
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/api/jobs", listen)
+    page.clock.install()
+    studio.generate("an A")
+    for attempt in range(2, SUBMIT_ATTEMPTS + 1):
+        expect(page.get_by_role("status")).to_have_text(f"No answer, sending it again… ({attempt}/3)")
+        page.clock.run_for(SUBMIT_RETRY_MS)
+    expect(studio.stage).to_contain_text("The server cannot be reached.")
+    studio.generate("another A")
+    expect(studio.takes).to_have_count(1)
+    for count in (2, 3):
+        studio.generate("an A")
+        expect(studio.takes).to_have_count(count)
+
+    lost, other, again, anew = keys[0], *keys[SUBMIT_ATTEMPTS:]
+    assert keys[:SUBMIT_ATTEMPTS] == [lost] * SUBMIT_ATTEMPTS
+    assert again == lost
+    assert len({lost, other, anew}) == 3
+
+
 # ---------------------------------------------------------------------- earlier takes
 
 
@@ -234,6 +266,33 @@ def test_a_reload_keeps_the_takes_and_picks_up_the_running_one(studio: StudioPag
     studio.takes.nth(1).get_by_role("button", name="an A ready").click()
     expect(studio.stage.get_by_role("heading", name="an A")).to_be_visible()
     expect(studio.stage).to_be_focused()
+
+
+def test_a_full_storage_forgets_nothing_until_the_page_is_left(studio: StudioPage) -> None:
+    studio.page.evaluate("() => { Storage.prototype.setItem = () => { throw new DOMException('full') } }")
+    studio.generate("an A")
+    expect(studio.play_button).to_be_enabled()
+    studio.generate("another A")
+
+    expect(studio.takes).to_have_count(2)
+    expect(studio.takes.first).to_contain_text("another A")
+
+
+def test_odd_entries_in_the_storage_are_left_out(studio: StudioPage) -> None:
+    studio.page.evaluate(
+        """() => {
+             const takes = [null, {id: "1", prompt: "a", at: "foo"}, {id: "2", prompt: {}, at: 0},
+               {id: "3", prompt: "c", at: 0}];
+             localStorage.setItem("studio.history", JSON.stringify(takes));
+             sessionStorage.setItem("studio.submissions", '{"what"');
+             sessionStorage.setItem("studio.key", "“odd”");
+           }"""
+    )
+    studio.page.reload()
+
+    expect(studio.takes).to_have_count(1)
+    studio.generate("an A")
+    expect(studio.play_button).to_be_enabled()
 
 
 def test_an_expired_take_says_so_and_can_be_removed(studio: StudioPage, moody: Server) -> None:

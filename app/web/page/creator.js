@@ -15,6 +15,7 @@ import {
   formatName,
   idle,
   isOver,
+  isRecord,
   kindOf,
   load,
   offerThemes,
@@ -733,9 +734,9 @@ const takes = new Takes(
     cancelled: song,
     gone,
   },
-  { hasEvents: false }, // they tell of the song, and nothing of what happens inside a section
+  { hasEvents: false, isAsked: isSong }, // events tell of the song, and nothing of what happens inside a section
 );
-fill(isSong(recall(DRAFT)) ? recall(DRAFT) : EXAMPLE);
+fill(recall(DRAFT, isSong) ?? EXAMPLE);
 form.addEventListener("input", () => {
   byId("undo").replaceChildren(); // it would undo what is being written now
   tellDraft();
@@ -751,7 +752,7 @@ takes.begin();
 
 /** @param {any} found */
 function isSong(found) {
-  return Array.isArray(found?.sections) && found.sections.length > 0;
+  return isRecord(found) && Array.isArray(found.sections) && found.sections.length > 0 && found.sections.every(isRecord);
 }
 
 /** @param {string} key */

@@ -146,7 +146,7 @@ export function offerThemes(button) {
 
 // ---------------------------------------------------------------------- storage
 
-/** What stands in for a storage that the browser does not give us: it lasts until the page is left. */
+/** What the browser's storage did not take: it lasts until the page is left. */
 const memory = new Map();
 
 /** @param {() => Storage} find */
@@ -162,48 +162,73 @@ const tabStore = () => storage(() => sessionStorage);
 
 /** @param {Storage|null} where @param {string} name @returns {string|null} */
 function kept(where, name) {
+  if (memory.has(name)) return memory.get(name);
   try {
-    return where ? where.getItem(name) : (memory.get(name) ?? null);
+    return where?.getItem(name) ?? null;
   } catch {
-    return memory.get(name) ?? null;
+    return null;
   }
 }
 
 /** @param {Storage|null} where @param {string} name @param {string|null} text */
 function keep(where, name, text) {
   memory.set(name, text);
+  if (!where) return;
   try {
-    if (text === null) where?.removeItem(name);
-    else where?.setItem(name, text);
+    if (text === null) where.removeItem(name);
+    else where.setItem(name, text);
+    memory.delete(name);
   } catch {
     // Full, or forbidden: until the page is left, memory has it.
   }
 }
 
-/** What this browser was given to keep, by whichever page. @param {string} name @returns {any} */
-export function recall(name) {
+/**
+ * What was kept, if it is what it should be: an older version may have written it, or anybody.
+ *
+ * @param {Storage|null} where
+ * @param {string} name
+ * @param {(found: any) => boolean} isSound
+ * @returns {any}
+ */
+function read(where, name, isSound) {
   try {
-    return JSON.parse(kept(localStore(), name) ?? "null");
+    const found = JSON.parse(kept(where, name) ?? "null");
+    return isSound(found) ? found : null;
   } catch {
     return null; // not from us
   }
 }
+
+/** What this browser was given to keep, by whichever page. @param {string} name @param {(found: any) => boolean} isSound */
+export const recall = (name, isSound) => read(localStore(), name, isSound);
+
+/** @param {unknown} found @returns {found is Record<string, any>} */
+export const isRecord = (found) => typeof found === "object" && found !== null && !Array.isArray(found);
 
 /** @param {string} name @param {unknown} value */
 export const remember = (name, value) => keep(localStore(), name, JSON.stringify(value));
 
 /** Earlier takes: the ids of jobs, newest first. How they stand is asked from the API. */
 class History {
-  /** @param {string} name @param {number} [limit] */
-  constructor(name, limit = 20) {
+  /** @param {string} name @param {(asked: any) => boolean} isAsked Whether that can have been asked for. @param {number} [limit] */
+  constructor(name, isAsked, limit = 20) {
     this.name = name;
+    this.isAsked = isAsked;
     this.limit = limit;
   }
 
   /** @returns {Take[]} */
   get takes() {
-    const found = recall(this.name);
-    return Array.isArray(found) ? found.filter((each) => typeof each?.id === "string").slice(0, this.limit) : [];
+    const found = recall(this.name, Array.isArray) ?? [];
+    return found.filter((/** @type {any} */ each) => this.#isTake(each)).slice(0, this.limit);
+  }
+
+  /** @param {any} found */
+  #isTake(found) {
+    if (!isRecord(found) || typeof found.id !== "string" || typeof found.prompt !== "string") return false;
+    const isTime = typeof found.at === "number" && !Number.isNaN(new Date(found.at).getTime());
+    return isTime && (found.asked === undefined || this.isAsked(found.asked));
   }
 
   /** @param {Take} take */
@@ -450,10 +475,11 @@ export async function submit(path, body, onRetry) {
   for (let attempt = 1; ; attempt++) {
     try {
       const job = await json(path, { method: "POST", body, headers: { "Idempotency-Key": key } });
-      keep(tabStore(), SUBMISSION, null);
+      forgetSubmission(key);
       return job;
     } catch (error) {
-      if (error instanceof Refused && error.problem.status < 500) keep(tabStore(), SUBMISSION, null);
+      // With 409 the first of them is still on its way.
+      if (error instanceof Refused && error.problem.status < 500 && error.problem.status !== 409) forgetSubmission(key);
       if (!(error instanceof Unreachable) || attempt === SUBMIT_ATTEMPTS) throw error;
       onRetry(attempt + 1, SUBMIT_ATTEMPTS);
       await pause(SUBMIT_RETRY_MS);
@@ -461,16 +487,32 @@ export async function submit(path, body, onRetry) {
   }
 }
 
-const SUBMISSION = "studio.submission";
+const SUBMISSIONS = "studio.submissions";
+const MAX_SUBMISSIONS = 20;
+
+/** @typedef {{what: string, key: string}} Submission What was asked, and under which key, while no answer has come. */
+
+/** @returns {Submission[]} newest first */
+function submissions() {
+  const isSubmission = (/** @type {any} */ each) => typeof each?.what === "string" && /^[0-9a-f]{32}$/.test(each.key);
+  return (read(tabStore(), SUBMISSIONS, Array.isArray) ?? []).filter(isSubmission);
+}
+
+/** @param {Submission[]} open */
+const keepSubmissions = (open) => keep(tabStore(), SUBMISSIONS, JSON.stringify(open.slice(0, MAX_SUBMISSIONS)));
+
+/** @param {string} key */
+const forgetSubmission = (key) => keepSubmissions(submissions().filter((each) => each.key !== key));
 
 /** @param {string} path @param {unknown} body */
 function submissionKey(path, body) {
   const what = JSON.stringify([path, body]);
-  const last = JSON.parse(kept(tabStore(), SUBMISSION) ?? "{}");
-  if (last.what === what) return last.key;
+  const open = submissions();
+  const before = open.find((each) => each.what === what);
+  if (before) return before.key;
   // Not `randomUUID`, which a page that came over plain HTTP does not have.
   const key = [...crypto.getRandomValues(new Uint8Array(16))].map((each) => each.toString(16).padStart(2, "0")).join("");
-  keep(tabStore(), SUBMISSION, JSON.stringify({ what, key }));
+  keepSubmissions([{ what, key }, ...open]);
   return key;
 }
 
@@ -964,11 +1006,12 @@ export class Takes {
    * @param {HTMLFormElement} form
    * @param {Record<Exclude<Kind, "running"|"lost">, MakeView> & {idle: () => View, running?: MakeView}} views How a
    *   take is shown, by how it stands. Where two are the same function, the one view stays and is told.
-   * @param {{hasEvents?: boolean, offer?: (engine: Engine) => void}} [more] Whether the events of a job tell all that its
-   *   views show; what the form makes of the engine.
+   * @param {{hasEvents?: boolean, offer?: (engine: Engine) => void, isAsked?: (asked: any) => boolean}} [more] Whether the
+   *   events of a job tell all that its views show; what the form makes of the engine; whether what was kept of a take
+   *   is what the form asks for.
    */
-  constructor(name, form, views, { hasEvents = true, offer = () => undefined } = {}) {
-    this.history = new History(name);
+  constructor(name, form, views, { hasEvents = true, offer = () => undefined, isAsked = isRecord } = {}) {
+    this.history = new History(name, isAsked);
     this.form = form;
     this.stage = byId("stage");
     this.views = { running, lost, ...views };
