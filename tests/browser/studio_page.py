@@ -11,6 +11,7 @@ class StudioPage:
 
     def __init__(self, page: Page, server: Server) -> None:
         self.page = page
+        self.server = server
         self.url = f"http://127.0.0.1:{server.port}/"
         self.stage = page.locator("#stage")
         self.takes = page.locator("#history li")

@@ -357,6 +357,25 @@ def test_a_key_is_asked_for_and_the_song_is_made_with_it(page: Page, serve: Serv
     assert Path(download.value.path()).read_bytes().startswith(b"RIFF")
 
 
+def test_a_key_that_is_given_later_is_early_enough(page: Page, serve: Serve) -> None:
+    creator = CreatorPage(page, serve(MOODY, **keys_of(nina="right"))).open()
+    page.get_by_label("API key", exact=True).fill("right")
+    page.keyboard.press("Enter")
+    creator.create("an A")
+    expect(creator.play_button).to_be_enabled()
+    page.evaluate("sessionStorage.clear()")
+    page.reload()
+    page.get_by_role("button", name="Not now").click()
+    expect(creator.songs.first).to_contain_text("…")
+
+    creator.create_button.click()
+    page.get_by_label("API key", exact=True).fill("right")
+    page.keyboard.press("Enter")
+    expect(page.locator("#engine")).to_have_text("moody")
+    for number in (0, 1):
+        expect(creator.songs.nth(number)).to_contain_text("ready")
+
+
 # ---------------------------------------------------------------------- for everybody
 
 

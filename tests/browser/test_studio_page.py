@@ -189,6 +189,25 @@ def test_five_failing_polls_are_enough_and_asking_again_finds_the_job(studio: St
     expect(studio.play_button).to_be_enabled()
 
 
+def test_nobody_waits_an_hour_for_a_question_unasked(studio: StudioPage) -> None:
+    page = studio.page
+    waits_s = iter([40, 3000])
+
+    def refuse(route: Route) -> None:
+        problem = {"title": "Too many requests.", "code": "rate-limited", "status": 429, "retry_after": next(waits_s)}
+        route.fulfill(status=429, content_type=PROBLEM, json=problem)
+
+    page.clock.install()
+    page.route("**/api/status/*", refuse)
+    studio.generate("an A")
+    expect(studio.stage).to_contain_text("Server issue, retrying in 40 s… (1/5)")
+    page.clock.run_for(40_000)
+    expect(studio.stage).to_contain_text("Worth asking again in about 50 minutes, at ")
+    page.unroute_all()
+    studio.action("Check again").click()
+    expect(studio.play_button).to_be_enabled()
+
+
 def test_without_events_the_job_is_asked_for(studio: StudioPage) -> None:
     studio.page.route("**/api/jobs/*/events", lambda route: route.abort())
     studio.generate("slow")
@@ -307,6 +326,36 @@ def test_an_expired_take_says_so_and_can_be_removed(studio: StudioPage, moody: S
     expect(studio.takes).to_have_count(0)
     studio.page.reload()
     expect(studio.takes).to_have_count(0)
+
+
+def test_what_has_expired_is_not_asked_for_again(studio: StudioPage) -> None:
+    asked: list[str] = []
+    problem = {"title": "Gone.", "detail": "It was kept for a day.", "code": "gone", "status": 410}
+
+    def expire(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=410, content_type=PROBLEM, json=problem)
+
+    studio.page.route("**/api/status/*", expire)
+    studio.generate("an A")
+    expect(studio.stage).to_contain_text("It was kept for a day.")
+    studio.page.reload()
+    expect(studio.stage).to_contain_text("It was kept for a day.")
+    expect(studio.takes.first).to_contain_text("expired")
+    assert len(asked) == 1
+
+
+def test_two_tabs_tell_each_other(studio: StudioPage) -> None:
+    page = studio.page
+    page.emulate_media(color_scheme="light")
+    other = StudioPage(page.context.new_page(), studio.server).open()
+    other.page.emulate_media(color_scheme="light")
+    studio.generate("an A")
+    expect(other.takes.first).to_contain_text("ready")
+    page.get_by_role("button", name="Use dark colours").click()
+    expect(other.page.get_by_role("button", name="Use light colours")).to_be_visible()
+    page.get_by_role("button", name="Remove “an A” from the list").click()
+    expect(other.takes).to_have_count(0)
 
 
 def test_twenty_takes_are_remembered(studio: StudioPage) -> None:
@@ -457,6 +506,16 @@ def test_a_key_is_asked_for_and_audio_is_fetched_with_it(page: Page, serve: Serv
         studio.stage.get_by_role("link", name="Download WAV").click()
     assert Path(download.value.path()).read_bytes().startswith(b"RIFF")
     assert page.evaluate("Object.keys(localStorage).includes('studio.key')") is False
+
+
+def test_a_question_that_failed_at_first_is_asked_again(page: Page, moody: Server) -> None:
+    page.route("**/api/engines", lambda route: route.abort())
+    studio = StudioPage(page, moody)
+    page.goto(studio.url)
+    expect(page.locator("#engine")).to_have_text("unknown")
+    page.unroute_all()
+    page.evaluate("dispatchEvent(new Event('online'))")
+    expect(page.locator("#engine")).to_have_text("moody")
 
 
 # ---------------------------------------------------------------------- for everybody

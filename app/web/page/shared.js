@@ -18,11 +18,13 @@
  *   message: string, progress: number|null, audio_url: string|null, error: Problem|null}} Section
  * @typedef {{name: string, in_use: boolean, configured: boolean, formats: string[], min_duration: number,
  *   max_duration: number, styles: string[], moods: string[], instruments: {name: string, family: string}[]}} Engine
- * @typedef {{id: string, prompt: string, at: number, asked?: Record<string, any>}} Take
+ * @typedef {{id: string, prompt: string, at: number, asked?: Record<string, any>, gone?: string}} Take What is said of one
+ *   that has expired is kept with it.
  */
 
 const POLL_MS = 3000;
 const RETRY_MS = 5000;
+const LONGEST_RETRY_MS = 60_000; // beyond it a person may decide
 const POLLS_BEFORE_GIVING_UP = 5;
 const ANSWER_LIMIT_MS = 20_000;
 const FILE_LIMIT_MS = 300_000; // ten minutes of WAV are 100 MB
@@ -110,6 +112,9 @@ export function clock(seconds) {
 }
 
 /** @param {number} seconds */
+const timeIn = (seconds) => new Intl.DateTimeFormat(undefined, { timeStyle: "short" }).format(Date.now() + seconds * 1000);
+
+/** @param {number} seconds */
 function inWords(seconds) {
   if (seconds < 90) return `${Math.ceil(seconds)} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} minutes`;
@@ -141,6 +146,12 @@ export function offerThemes(button) {
     tell();
   });
   system.addEventListener("change", tell);
+  addEventListener("storage", ({ key, newValue }) => {
+    if (key !== "studio.theme") return; // another tab has chosen
+    if (newValue === "light" || newValue === "dark") document.documentElement.dataset.theme = newValue;
+    else delete document.documentElement.dataset.theme;
+    tell();
+  });
   tell();
 }
 
@@ -227,6 +238,7 @@ class History {
   /** @param {any} found */
   #isTake(found) {
     if (!isRecord(found) || typeof found.id !== "string" || typeof found.prompt !== "string") return false;
+    if (found.gone !== undefined && typeof found.gone !== "string") return false;
     const isTime = typeof found.at === "number" && !Number.isNaN(new Date(found.at).getTime());
     return isTime && (found.asked === undefined || this.isAsked(found.asked));
   }
@@ -235,6 +247,14 @@ class History {
   add(take) {
     const others = this.takes.filter((each) => each.id !== take.id);
     remember(this.name, [take, ...others].slice(0, this.limit));
+  }
+
+  /** Keep of a take that it is over for good. @param {string} id @param {string} gone What is said of it. */
+  mark(id, gone) {
+    remember(
+      this.name,
+      this.takes.map((each) => (each.id === id ? { ...each, gone } : each)),
+    );
   }
 
   /** @param {string} id */
@@ -431,27 +451,29 @@ export async function fetchFile(url, signal) {
   }
 }
 
+/** @typedef {"all"|"takes"|"nothing"} Known What can be had: without a key that is known, not even takes. */
+
 /**
  * Ask what can be asked for, and tell it where both forms have a place for it. Without an answer they work all the same,
  * with fewer suggestions.
  *
  * @param {(engine: Engine) => void} offer What else the page makes of it.
- * @returns {Promise<boolean>} whether the API answers us, with a key where it needs one
+ * @returns {Promise<Known>}
  */
 async function loadEngine(offer) {
   byId("engine").textContent = "unknown";
   try {
     const { engines } = await json("/api/engines");
     const engine = engines.find((/** @type {Engine} */ each) => each.in_use);
-    if (!engine) return true;
+    if (!engine) return "all";
     byId("engine").textContent = engine.name;
     byId("notice").hidden = engine.configured;
     byId("notice").textContent = `The engine “${engine.name}” is not configured yet: nothing can be generated.`;
     byId("moods").replaceChildren(...engine.moods.map((/** @type {string} */ each) => el("option", { value: each })));
     offer(engine);
-    return true;
+    return "all";
   } catch (error) {
-    return problemIn(error).status !== 401;
+    return problemIn(error).status === 401 ? "nothing" : "takes";
   }
 }
 
@@ -525,7 +547,7 @@ export const isOver = (job) => !["queued", "running"].includes(job.status);
 export const isGone = (error) => error instanceof Refused && [404, 410].includes(error.problem.status);
 
 /**
- * @typedef {{onJob: (job: Job) => void, onTrouble: (failures: number) => void, onGone: (problem: Problem) => void,
+ * @typedef {{onJob: (job: Job) => void, onTrouble: (failures: number, wait_ms: number) => void, onGone: (problem: Problem) => void,
  *   onLost: (problem: Problem) => void}} Watcher
  */
 
@@ -562,9 +584,11 @@ async function follow(id, watcher, signal, hasEvents = true) {
       const problem = problemIn(error);
       if (isGone(error)) return watcher.onGone(problem);
       failures += 1;
-      if (failures === POLLS_BEFORE_GIVING_UP || problem.status === 401) return watcher.onLost(problem);
-      watcher.onTrouble(failures);
-      await pause(Math.max(RETRY_MS, (problem.retry_after ?? 0) * 1000), signal);
+      const wait_ms = Math.max(RETRY_MS, (problem.retry_after ?? 0) * 1000);
+      const isTooMuch = failures === POLLS_BEFORE_GIVING_UP || wait_ms > LONGEST_RETRY_MS;
+      if (isTooMuch || problem.status === 401) return watcher.onLost(problem);
+      watcher.onTrouble(failures, wait_ms);
+      await pause(wait_ms, signal);
     }
   }
 }
@@ -956,7 +980,7 @@ export function showFieldErrors(form, errors) {
 /**
  * @typedef {"running"|"result"|"deleted"|"failed"|"cancelled"|"lost"|"gone"} Kind
  * @typedef {{take: Take, state: "asking"|"known"|"trouble"|"lost"|"gone", job: Job|null, problem: Problem|null,
- *   failures: number, stop: () => void}} Track
+ *   failures: number, wait_ms: number, stop: () => void}} Track
  * @typedef {{element: HTMLElement, update?: (track: Track) => void, close?: () => void}} View
  * @typedef {(track: Track, takes: Takes) => View} MakeView
  */
@@ -986,8 +1010,9 @@ function standing({ state, job, failures }) {
 }
 
 /** @param {Track} track */
-function sentenceOf({ state, job, failures, problem }) {
-  if (state === "trouble") return `Server issue, retrying… (${failures}/${POLLS_BEFORE_GIVING_UP})`;
+function sentenceOf({ state, job, failures, wait_ms, problem }) {
+  const wait = wait_ms > RETRY_MS ? ` in ${inWords(wait_ms / 1000)}` : "";
+  if (state === "trouble") return `Server issue, retrying${wait}… (${failures}/${POLLS_BEFORE_GIVING_UP})`;
   if (state === "lost") return "The server does not answer.";
   if (state === "gone") return problem?.detail || "This has expired.";
   return job?.message ?? "Asking how it stands…";
@@ -1017,18 +1042,42 @@ export class Takes {
     this.views = { running, lost, ...views };
     this.hasEvents = hasEvents;
     this.offer = offer;
-    this.hasBegun = false;
+    this.knows = /** @type {Known} */ ("nothing");
+    /** @type {Promise<void>|null} */
+    this.beginning = null;
     this.#show("", "idle", views.idle());
     this.#list();
+    addEventListener("online", () => this.begin());
+    addEventListener("storage", ({ key }) => {
+      if (key === name || key === null) this.#restore(); // another tab has written, or emptied all
+    });
   }
 
-  /** Take up where the page was left: every take is asked for, and the newest is on the stage. */
-  async begin() {
-    this.hasBegun = await loadEngine(this.offer);
-    if (!this.hasBegun) return; // without a key that is known, nothing more is to be had
+  /** Take up where the page was left, as far as that has not been done: whoever hears of the service may ask for it. */
+  begin() {
+    if (this.knows === "all") return;
+    this.beginning ??= this.#begin().finally(() => (this.beginning = null));
+    return this.beginning;
+  }
+
+  async #begin() {
+    this.knows = await loadEngine(this.offer);
+    this.#restore();
+    const [newest] = this.history.takes;
+    if (this.#tracks.has(newest?.id) && this.#shown.make === "idle") this.#put(newest.id);
+  }
+
+  /** Ask how all takes stand that are listed, and no others. */
+  #restore() {
     const all = this.history.takes;
-    for (const take of all) if (!this.#tracks.has(take.id)) this.#follow(take);
-    if (all[0] && this.#shown.make === "idle") this.#put(all[0].id);
+    for (const [id, track] of this.#tracks) {
+      if (id === this.#shown.id || all.some((take) => take.id === id)) continue;
+      track.stop();
+      this.#tracks.delete(id);
+    }
+    // Without a key that is known, nothing is to be had.
+    if (this.knows !== "nothing") for (const take of all) if (!this.#tracks.has(take.id)) this.#follow(take);
+    this.#list();
   }
 
   /**
@@ -1043,7 +1092,6 @@ export class Takes {
     if (!wake) return; // still on its way
     try {
       await this.make(path, body, about);
-      if (!this.hasBegun) await this.begin(); // there is a key now
     } catch (error) {
       this.#refuse(problemIn(error), () => this.submit(path, body, about));
     } finally {
@@ -1120,25 +1168,33 @@ export class Takes {
     this.#tracks.get(take.id)?.stop();
     const aborter = new AbortController();
     /** @type {Track} */
-    const track = { take, state: job ? "known" : "asking", job, problem: null, failures: 0, stop: () => aborter.abort() };
+    const track = { take, state: job ? "known" : "asking", job, problem: null, failures: 0, wait_ms: 0, stop: () => aborter.abort() };
     const become = (/** @type {Partial<Track>} */ news) => {
       Object.assign(track, news);
       this.#tellRow(track);
       if (this.#shown.id === take.id) this.#put(take.id);
     };
     this.#tracks.set(take.id, track);
+    this.#list();
+    if (take.gone !== undefined) return become({ state: "gone", problem: { ...problemOfOurs("", "gone"), detail: take.gone } });
     follow(
       take.id,
       {
-        onJob: (job) => become({ state: "known", job, failures: 0 }),
-        onTrouble: (failures) => become({ state: "trouble", failures }),
-        onGone: (problem) => become({ state: "gone", problem }),
+        onJob: (job) => {
+          become({ state: "known", job, failures: 0 });
+          this.begin(); // where the service did not answer before, it does now
+        },
+        onTrouble: (failures, wait_ms) => become({ state: "trouble", failures, wait_ms }),
+        onGone: (problem) => {
+          // Of one that is not known, another key may know.
+          if (problem.status === 410) this.history.mark(take.id, problem.detail);
+          become({ state: "gone", problem });
+        },
         onLost: (problem) => become({ state: "lost", problem }),
       },
       aborter.signal,
       this.hasEvents,
     );
-    this.#list();
   }
 
   // -------------------------------------------------------------------- the stage
@@ -1286,6 +1342,7 @@ function lost({ take, problem }, takes) {
     "No answer",
     take,
     el("p", {}, `${problem?.title ?? ""} We have stopped asking, but the job may well be done.`),
+    problem?.retry_after && el("p", {}, `Worth asking again in about ${inWords(problem.retry_after)}, at ${timeIn(problem.retry_after)}.`),
     factList([["Job", el("code", {}, take.id)]]),
     el("div", { class: "actions" }, action("Check again", () => takes.check(take), "primary")),
   );
@@ -1300,17 +1357,20 @@ export function remarks(job) {
   ];
 }
 
-/** @param {Job} job @returns {Problem} */
-export const cancelledProblem = (job) => ({
-  title: job.message,
+/** @param {string} title @param {string} code @returns {Problem} */
+const problemOfOurs = (title, code) => ({
+  title,
   detail: "",
   hint: "",
   status: 0,
-  code: "cancelled",
+  code,
   retryable: true,
   request_id: "",
   errors: [],
 });
+
+/** @param {Job} job */
+export const cancelledProblem = (job) => problemOfOurs(job.message, "cancelled");
 
 // ---------------------------------------------------------------------- downloads
 
