@@ -70,7 +70,13 @@ def test_the_same_piece_is_had_in_another_format(page: Page, composer: Server) -
         studio.action("Make and download MIDI notes").click()
 
     assert Path(download.value.path()).read_bytes().startswith(b"MThd")
-    expect(studio.stage.get_by_role("link", name="Download MIDI notes")).to_be_visible()
+    link = studio.stage.get_by_role("link", name="Download MIDI notes")
+    expect(link).to_be_visible()
+    studio.generate("calm piano", seed="8")
+    expect(studio.play_button).to_be_enabled()
+    expect(link).to_have_count(0)
+    studio.takes.nth(1).get_by_role("button", name="calm piano ready").click()
+    expect(link).to_be_visible()
 
 
 def test_again_with_another_seed_and_the_same_again(studio: StudioPage) -> None:
@@ -508,14 +514,15 @@ def test_a_key_is_asked_for_and_audio_is_fetched_with_it(page: Page, serve: Serv
     assert page.evaluate("Object.keys(localStorage).includes('studio.key')") is False
 
 
-def test_a_question_that_failed_at_first_is_asked_again(page: Page, moody: Server) -> None:
+def test_a_question_that_failed_at_first_is_asked_again(page: Page, composer: Server) -> None:
     page.route("**/api/engines", lambda route: route.abort())
-    studio = StudioPage(page, moody)
-    page.goto(studio.url)
+    studio = StudioPage(page, composer)
+    with page.expect_event("requestfailed"):
+        page.goto(studio.url)
     expect(page.locator("#engine")).to_have_text("unknown")
     page.unroute_all()
     page.evaluate("dispatchEvent(new Event('online'))")
-    expect(page.locator("#engine")).to_have_text("moody")
+    expect(page.locator("#engine")).to_have_text("composer")
 
 
 # ---------------------------------------------------------------------- for everybody

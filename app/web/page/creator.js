@@ -478,7 +478,7 @@ function result(track) {
     facts(job),
     ...remarks(job),
     trouble,
-    files(track),
+    files(job, player.closing.signal),
     el("div", { class: "actions" }, ...repeats(track)),
   );
   const loaded = () => load(player, /** @type {string} */ (job.audio_url), trouble);
@@ -504,15 +504,11 @@ function facts(job) {
   ]);
 }
 
-/** @param {Track} track */
-function files(track) {
-  const job = /** @type {Job} */ (track.job);
-  const note =
-    job.engine === "composer"
-      ? "Other formats are made anew from the same seeds: the same song, note for note."
-      : "Other formats are made anew, all sections with the same seeds; this engine may play them differently.";
-  const make = (/** @type {string} */ format) => submit("/api/songs", { ...again(track), format }, () => undefined);
-  return downloads(job, track.take.asked ? FORMATS : [], make, note);
+/** @param {Job} job @param {AbortSignal} leaving */
+function files(job, leaving) {
+  const { remake } = job.links;
+  const make = (/** @type {string} */ format) => submit(/** @type {string} */ (remake), { format }, () => undefined);
+  return downloads(job, remake ? FORMATS : [], make, "Other formats are joined anew from the same sections.", leaving);
 }
 
 /** @param {Track} track @returns {View} */

@@ -1047,7 +1047,10 @@ export class Takes {
     this.beginning = null;
     this.#show("", "idle", views.idle());
     this.#list();
-    addEventListener("online", () => this.begin());
+    addEventListener("online", () => {
+      this.begin();
+      this.#askAgain(0);
+    });
     addEventListener("storage", ({ key }) => {
       if (key === name || key === null) this.#restore(); // another tab has written, or emptied all
     });
@@ -1065,6 +1068,13 @@ export class Takes {
     this.#restore();
     const [newest] = this.history.takes;
     if (this.#tracks.has(newest?.id) && this.#shown.make === "idle") this.#put(newest.id);
+  }
+
+  /** Ask for the takes that were given up for this reason. @param {number} status Of the problem, 0 where no answer came. */
+  #askAgain(status) {
+    for (const { take, state, problem, job } of [...this.#tracks.values()]) {
+      if (state === "lost" && problem?.status === status) this.#follow(take, job);
+    }
   }
 
   /** Ask how all takes stand that are listed, and no others. */
@@ -1183,6 +1193,7 @@ export class Takes {
         onJob: (job) => {
           become({ state: "known", job, failures: 0 });
           this.begin(); // where the service did not answer before, it does now
+          this.#askAgain(401); // there is a key now
         },
         onTrouble: (failures, wait_ms) => become({ state: "trouble", failures, wait_ms }),
         onGone: (problem) => {
@@ -1386,14 +1397,15 @@ export const formatName = (format) => FORMATS[/** @type {keyof typeof FORMATS} *
  * @param {string[]} formats
  * @param {(format: string) => Promise<Job>} make Has the same made in another format.
  * @param {string} note What that means.
+ * @param {AbortSignal} leaving Says when all this leaves the stage.
  */
-export function downloads(job, formats, make, note) {
+export function downloads(job, formats, make, note, leaving) {
   const others = formats.filter((format) => format !== job.request.format);
   return el(
     "div",
     { class: "downloads" },
     el("h4", {}, "Download"),
-    el("div", { class: "chips" }, fileLink(job), ...others.map((format) => formatButton(format, make))),
+    el("div", { class: "chips" }, fileLink(job), ...others.map((format) => formatButton(job, format, make, leaving))),
     others.length > 0 && el("p", { class: "muted" }, note),
   );
 }
@@ -1423,38 +1435,58 @@ async function save(job, link) {
   }
 }
 
-/** Has it made in another format, and becomes the link to it. @param {string} format @param {(format: string) => Promise<Job>} make */
-function formatButton(format, make) {
+/** The jobs of other formats, by job and format: who comes back to a take finds them. @type {Map<string, string>} */
+const formatJobs = new Map();
+
+/**
+ * Has it made in another format, and becomes the link to it.
+ *
+ * @param {Job} job
+ * @param {string} format
+ * @param {(format: string) => Promise<Job>} make
+ * @param {AbortSignal} leaving
+ */
+function formatButton(job, format, make, leaving) {
   const name = formatName(format);
+  const made = `${job.id} ${format}`;
   const button = el("button", { type: "button", "aria-label": `Make and download ${name}` }, name);
-  button.addEventListener("click", async () => {
+  const go = async (/** @type {boolean} */ isAsked) => {
     const wake = rest(button, `${name}…`);
     if (!wake) return;
-    announce(`Making ${name}…`);
+    if (isAsked) announce(`Making ${name}…`);
     const fail = (/** @type {Problem} */ problem) => {
       wake();
+      if (!isAsked) return; // it can be asked for again
       toast(`${name} could not be made: ${problem.title}`);
     };
     try {
-      const { id } = await make(format);
-      const onJob = (/** @type {Job} */ news) => {
-        if (news.status === "succeeded") become(button, news);
-        else if (isOver(news)) fail(news.error ?? cancelledProblem(news));
+      const id = formatJobs.get(made) ?? (await make(format)).id;
+      formatJobs.set(made, id);
+      const onGone = (/** @type {Problem} */ problem) => {
+        formatJobs.delete(made);
+        fail(problem);
       };
-      await follow(id, { onJob, onTrouble: () => undefined, onGone: fail, onLost: fail }, new AbortController().signal);
+      const onJob = (/** @type {Job} */ news) => {
+        if (news.audio_url) become(button, news, isAsked);
+        else if (isOver(news)) onGone(news.error ?? cancelledProblem(news));
+      };
+      await follow(id, { onJob, onTrouble: () => undefined, onGone, onLost: fail }, leaving);
     } catch (error) {
       fail(problemIn(error));
     }
-  });
+  };
+  button.addEventListener("click", () => go(true));
+  if (formatJobs.has(made)) go(false);
   return button;
 }
 
-/** @param {HTMLElement} button @param {Job} job */
-function become(button, job) {
+/** @param {HTMLElement} button @param {Job} job @param {boolean} isAsked Whether somebody waits for the file. */
+function become(button, job, isAsked) {
   const link = fileLink(job);
   const hadFocus = button === document.activeElement;
   button.replaceWith(link);
   if (hadFocus) link.focus();
-  if (link.isConnected) link.click();
+  if (!isAsked) return;
+  link.click();
   announce(`${formatName(job.request.format)} is ready.`);
 }

@@ -164,6 +164,7 @@ function result(track) {
   const { request } = job;
   const sounds = !SOUNDLESS.includes(request.format);
   const player = sounds ? new Player(request.duration) : null;
+  const leaving = new AbortController();
   const trouble = el("div", {});
   const element = el(
     "div",
@@ -173,11 +174,11 @@ function result(track) {
     facts(job),
     ...remarks(job),
     trouble,
-    files(job),
+    files(job, leaving.signal),
     el("div", { class: "actions" }, ...repeats(job)),
   );
   if (player) load(player, /** @type {string} */ (job.audio_url), trouble);
-  return { element, close: () => player?.close() };
+  return { element, close: () => (leaving.abort(), player?.close()) };
 }
 
 /** @param {Job} job */
@@ -192,14 +193,14 @@ function facts({ request, engine }) {
   ]);
 }
 
-/** @param {Job} job */
-function files(job) {
+/** @param {Job} job @param {AbortSignal} leaving */
+function files(job, leaving) {
   const isExact = job.engine === "composer" && engine?.name === "composer";
   const note = isExact
     ? "Other formats are made anew from the same seed: the same piece, note for note."
     : "Other formats are made anew with the same seed; this engine may play it differently.";
   const make = (/** @type {string} */ format) => submit("/api/jobs", { ...again(job.request), format }, () => undefined);
-  return downloads(job, engine?.formats ?? [], make, note);
+  return downloads(job, engine?.formats ?? [], make, note, leaving);
 }
 
 /** @param {Track} track @returns {View} */
