@@ -27,7 +27,6 @@ const RETRY_MS = 5000;
 const LONGEST_RETRY_MS = 60_000; // beyond it a person may decide
 const POLLS_BEFORE_GIVING_UP = 5;
 const ANSWER_LIMIT_MS = 20_000;
-const FILE_LIMIT_MS = 300_000; // ten minutes of WAV are 100 MB
 const STREAM_LIMIT_MS = 600_000; // the service ends each after five minutes
 const SILENCE_LIMIT_MS = 30_000; // and says something every ten seconds
 const SUBMIT_ATTEMPTS = 3;
@@ -279,11 +278,17 @@ export class Refused extends Error {
 
 /** No answer came. Whether the request arrived is not known. */
 export class Unreachable extends Error {
+  /** @param {string} [detail] What is known of it. */
+  constructor(detail = "No answer came: the connection failed, or took too long.") {
+    super(detail);
+    this.detail = detail;
+  }
+
   /** What a card can say about it. @returns {Problem} */
   get problem() {
     return {
       title: "The server cannot be reached.",
-      detail: "No answer came: the connection failed, or took too long.",
+      detail: this.detail,
       hint: "Look whether you are online, then try again.",
       status: 0,
       code: "no-answer",
@@ -366,7 +371,7 @@ function newKey(why) {
  *
  * @param {string} path
  * @param {{method?: string, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal,
- *   limit_ms?: number}} [request]
+ *   limit_ms?: number, isFile?: boolean}} [request] The limit is on the whole answer, but of a file on its beginning.
  * @returns {Promise<Response>}
  * @throws {Refused|Unreachable}
  */
@@ -386,11 +391,11 @@ export async function call(path, request = {}) {
  * @param {string} path
  * @param {string|null} key
  * @param {{method?: string, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal,
- *   limit_ms?: number}} request
+ *   limit_ms?: number, isFile?: boolean}} request
  */
-async function send(path, key, { method = "GET", body, headers = {}, signal, limit_ms = ANSWER_LIMIT_MS }) {
+async function send(path, key, { method = "GET", body, headers = {}, signal, limit_ms = ANSWER_LIMIT_MS, isFile = false }) {
   const aborter = new AbortController();
-  setTimeout(() => aborter.abort(), limit_ms); // the body is to be there by then too; what is complete does not mind
+  const timer = setTimeout(() => aborter.abort(), limit_ms); // the body is to be there by then too; what is complete does not mind
   signal?.addEventListener("abort", () => aborter.abort(), { once: true });
   // Made outside: what cannot be asked is our mistake, and says nothing about the server.
   const request = new Request(path, {
@@ -404,7 +409,9 @@ async function send(path, key, { method = "GET", body, headers = {}, signal, lim
     signal: aborter.signal,
   });
   try {
-    return await fetch(request);
+    const response = await fetch(request);
+    if (isFile) clearTimeout(timer);
+    return response;
   } catch {
     throw new Unreachable();
   }
@@ -440,14 +447,42 @@ export async function json(path, request) {
   }
 }
 
-/** @param {string} url @param {AbortSignal} [signal] @returns {Promise<File>} by the name that the service gives it */
-export async function fetchFile(url, signal) {
-  const response = await call(url, { limit_ms: FILE_LIMIT_MS, signal });
-  const name = /filename="([^"]+)"/.exec(response.headers.get("Content-Disposition") ?? "")?.[1];
-  try {
-    return new File([await response.blob()], name ?? "studio", { type: response.headers.get("Content-Type") ?? "" });
-  } catch {
-    throw new Unreachable(); // cut off on its way
+/**
+ * Fetch a file, however long it takes: ten minutes of WAV are 100 MB. Only silence ends it.
+ *
+ * @param {string} url
+ * @param {AbortSignal} [signal]
+ * @param {(share: number) => void} [onShare] Hears how much of it is there, where that is known.
+ * @returns {Promise<File>} by the name that the service gives it
+ */
+export async function fetchFile(url, signal, onShare = () => undefined) {
+  const aborter = new AbortController();
+  signal?.addEventListener("abort", () => aborter.abort(), { once: true });
+  const response = await call(url, { limit_ms: SILENCE_LIMIT_MS, isFile: true, signal: aborter.signal });
+  const { headers } = response;
+  const name = /filename="([^"]+)"/.exec(headers.get("Content-Disposition") ?? "")?.[1];
+  const chunks = await chunksOf(response, aborter, onShare);
+  return new File(chunks, name ?? "studio", { type: headers.get("Content-Type") ?? "" });
+}
+
+/** @param {Response} response @param {AbortController} aborter @param {(share: number) => void} onShare */
+async function chunksOf(response, aborter, onShare) {
+  const total = Number(response.headers.get("Content-Length"));
+  const reader = /** @type {ReadableStream<Uint8Array<ArrayBuffer>>} */ (response.body).getReader();
+  const chunks = [];
+  for (let size = 0; ; ) {
+    const timer = setTimeout(() => aborter.abort(), SILENCE_LIMIT_MS);
+    try {
+      const { done, value } = await reader.read();
+      if (done) return chunks;
+      chunks.push(value);
+      size += value.length;
+    } catch {
+      throw new Unreachable(`The file stopped coming after ${(size / 1e6).toFixed(1)} MB.`);
+    } finally {
+      clearTimeout(timer);
+    }
+    if (total > 0) onShare(Math.min(1, size / total));
   }
 }
 
@@ -730,6 +765,7 @@ export class Player {
     /** @type {(() => Promise<void>)|null} */
     this.pending = null;
     this.suffix = name && ` ${name}`;
+    this.loading = "";
     const label = name ? `Position in ${name}` : "Position";
     this.seek = el("input", { type: "range", class: "seek", min: 0, max: duration_s, step: 0.1, value: 0, "aria-label": label });
     this.button = el("button", { type: "button", class: "play", disabled: true });
@@ -746,8 +782,12 @@ export class Player {
 
   /** Fetch the file, draw it and make it ready to play. @param {string} url @throws {Refused|Unreachable} */
   async load(url) {
-    this.time.textContent = "Loading…";
-    const file = await fetchFile(url, this.closing.signal).finally(() => this.#tell());
+    const onShare = (/** @type {number} */ share) => this.#tellLoading(` ${Math.floor(share * 100)} %`);
+    this.#tellLoading("");
+    const file = await fetchFile(url, this.closing.signal, onShare).finally(() => {
+      this.loading = "";
+      this.#tell();
+    });
     if (this.closing.signal.aborted) return;
     this.address = URL.createObjectURL(file);
     this.audio.src = this.address;
@@ -818,12 +858,18 @@ export class Player {
     requestAnimationFrame(() => this.#animate());
   }
 
+  /** @param {string} share */
+  #tellLoading(share) {
+    this.loading = `Loading…${share}`;
+    this.time.textContent = this.loading;
+  }
+
   #tell() {
     const { audio, seek, button, time, duration_s } = this;
     const [now, end] = [clock(audio.currentTime), clock(duration_s)];
     seek.value = String(audio.currentTime);
     seek.setAttribute("aria-valuetext", `${now} of ${end}`);
-    time.textContent = `${now} / ${end}`;
+    time.textContent = this.loading || `${now} / ${end}`;
     button.setAttribute("aria-label", (audio.paused ? "Play" : "Pause") + this.suffix);
     button.classList.toggle("playing", !audio.paused);
     this.wave.mark(audio.currentTime / duration_s);
