@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import wave
 from pathlib import Path
@@ -125,6 +126,26 @@ def test_what_the_api_says_is_text_and_never_html(studio: StudioPage) -> None:
     expect(studio.stage.get_by_role("heading", name=prompt)).to_be_visible()
     expect(studio.stage.get_by_role("list", name="Remarks")).to_contain_text("<b>kazoo</b>")
     expect(studio.page.locator("main img, main b")).to_have_count(0)
+
+
+def test_a_file_that_stops_coming_says_so(studio: StudioPage) -> None:
+    page = studio.page
+    page.clock.install()
+    page.evaluate(
+        """() => {
+             const real = fetch;
+             const half = (request) => new ReadableStream({ start(file) {
+               file.enqueue(new Uint8Array(4e6));
+               request.signal.addEventListener("abort", () => file.error(new Error("aborted")));
+             }});
+             const stall = (request) => new Response(half(request), { headers: { "Content-Length": "10000000" } });
+             window.fetch = async (request) => request.url.endsWith("/audio") ? stall(request) : real(request);
+           }"""
+    )
+    studio.generate("an A")
+    expect(studio.stage).to_contain_text("Loading… 40 %")
+    page.clock.run_for(30_000)
+    expect(studio.stage).to_contain_text("The file stopped coming after 4.0 MB.")
 
 
 # ---------------------------------------------------------------------- while it runs
@@ -420,6 +441,29 @@ def test_a_failed_job_is_explained(studio: StudioPage, prompt: str, code: str) -
     assert f"Code: {code}" in report
     assert studio.take_id in report
     assert f"Cause: {diagnosis['error_type']}" in report
+    job = json.loads(page.request.get(f"{studio.url}api/status/{studio.take_id}").text())
+    for told in (job["error"]["hint"], "Engine: moody", f'"prompt":"{prompt}"', f"Time: {job['finished_at']}"):
+        assert told in report
+
+
+def test_a_report_that_cannot_be_copied_is_shown(studio: StudioPage) -> None:
+    studio.generate("timeout")
+    studio.page.evaluate(
+        """() => {
+             Object.defineProperty(navigator, "clipboard", { value: undefined });
+             document.execCommand = () => false;
+           }"""
+    )
+    studio.action("Copy report").click()
+    expect(studio.page.get_by_role("status")).to_contain_text("The report could not be copied.")
+    report = studio.page.get_by_role("textbox", name="Report")
+    expect(report).to_have_value(re.compile("Code: upstream-timeout"))
+    expect(report).to_be_focused()
+
+    studio.page.evaluate("() => { document.execCommand = () => true }")
+    studio.action("Copy report").click()
+    expect(report).to_have_count(0)
+    expect(studio.action("Copy report")).to_be_focused()
 
 
 def test_an_analysis_that_fails_says_so(studio: StudioPage) -> None:

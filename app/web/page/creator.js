@@ -519,7 +519,7 @@ function incomplete(track) {
     // All are there, and could not be joined.
     const actions = [tryAgain(track, TRY_TO_JOIN), ...repeats(track)];
     const problem = /** @type {import("./shared.js").Problem} */ (job.error);
-    return { element: failureCard(`“${track.take.prompt}” has failed`, problem, { job: job.id, actions }) };
+    return { element: failureCard(`“${track.take.prompt}” has failed`, problem, { job: job.id, actions, about: job }) };
   }
   const title = job.status === "cancelled" ? "Cancelled" : "Not complete";
   const sentence = job.status === "cancelled" ? "It was stopped before it was done. What was ready is kept." : job.message;
@@ -666,12 +666,12 @@ class Part {
     const news = [section.job_id, section.status, section.audio_url, track.job?.status].join(" ");
     if (news === this.told) return;
     this.told = news;
-    this.#tellSound(section);
+    this.#tellSound(section, track);
     this.#offer(section, track, missing);
   }
 
-  /** @param {Section} section */
-  #tellSound(section) {
+  /** @param {Section} section @param {Track} track */
+  #tellSound(section, track) {
     const { audio_url, error, job_id, name } = section;
     if (audio_url && !this.player) {
       const trouble = el("div", {});
@@ -680,7 +680,7 @@ class Part {
       this.player = player;
       this.body.replaceChildren(player.element, trouble);
     } else if (error && this.body.childElementCount === 0) {
-      const more = { job: job_id ?? "", analysis: job_id && `/api/jobs/${job_id}/analyze-failure` };
+      const more = { job: job_id ?? "", analysis: job_id && `/api/jobs/${job_id}/analyze-failure`, about: aboutOf(section, track) };
       this.body.replaceChildren(failureCard(`“${name}” has failed`, error, more));
     }
   }
@@ -707,6 +707,11 @@ class Part {
     this.actions.replaceChildren(...actions);
     this.actions.hidden = actions.length === 0;
   }
+}
+
+/** What a report says of a section. @param {Section} section @param {Track} track */
+function aboutOf({ number }, { job }) {
+  return { engine: job?.engine, request: job?.request.sections[number - 1], finished_at: job?.finished_at };
 }
 
 /** @type {Record<Exclude<Kind, "lost"|"gone">, MakeView>} */

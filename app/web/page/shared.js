@@ -879,13 +879,15 @@ export class Player {
 
 // ---------------------------------------------------------------------- failures
 
+/** @typedef {{engine?: string, request?: unknown, finished_at?: string|null}} About What a report says of a job besides. */
+
 /**
  * @param {string} title
  * @param {Problem} problem
- * @param {{job?: string, analysis?: string|null, actions?: Node[]}} [more]
+ * @param {{job?: string, analysis?: string|null, actions?: Node[], about?: About}} [more]
  * @returns {HTMLElement}
  */
-export function failureCard(title, problem, { job, analysis, actions = [] } = {}) {
+export function failureCard(title, problem, { job, analysis, actions = [], about = {} } = {}) {
   const facts = [
     ["Job", job],
     ["Code", problem.code],
@@ -893,8 +895,14 @@ export function failureCard(title, problem, { job, analysis, actions = [] } = {}
     ["Attempts", problem.attempts],
     ["Request", problem.request_id],
   ].filter(([, value]) => value);
-  const report = [title, problem.title, problem.detail, ...facts.map(([name, value]) => `${name}: ${value}`)];
-  report.push(`Time: ${new Date().toISOString()}`, `Page: ${location.origin}${location.pathname}`);
+  const more = [
+    ...facts,
+    ["Engine", about.engine],
+    ["Asked", about.request && JSON.stringify(about.request)],
+    ["Time", about.finished_at ?? new Date().toISOString()],
+    ["Page", location.origin + location.pathname],
+  ].filter(([, value]) => value);
+  const report = [title, problem.title, problem.detail, problem.hint, ...more.map(([name, value]) => `${name}: ${value}`)];
   const diagnosis = el("div", { class: "analysis" });
   if (analysis) analyse(analysis, diagnosis, report);
   return el(
@@ -964,21 +972,36 @@ function copyButton(text) {
     try {
       await navigator.clipboard.writeText(text());
     } catch {
-      copyTheOldWay(text());
+      if (!copyTheOldWay(text(), button)) return;
     }
     toast("The report is in the clipboard.");
   };
-  return el("button", { type: "button", click: copy }, "Copy report");
+  const button = action("Copy report", copy);
+  return button;
 }
 
-/** For pages that came over plain HTTP, which have no clipboard. @param {string} text */
-function copyTheOldWay(text) {
-  const area = el("textarea", { class: "hidden", "aria-hidden": "true" });
-  area.value = text;
-  document.body.append(area);
+/**
+ * For pages that came over plain HTTP, which have no clipboard. Where that fails too, the text is shown to be copied by
+ * hand.
+ *
+ * @param {string} text
+ * @param {HTMLElement} button
+ * @returns {boolean} whether it is copied
+ */
+function copyTheOldWay(text, button) {
+  const row = /** @type {HTMLElement} */ (button.parentElement);
+  row.parentElement?.querySelector("textarea.report")?.remove();
+  const area = el("textarea", { class: "report", "aria-label": "Report", readonly: true, rows: 8 }, text);
+  row.after(area);
   area.select();
-  document.execCommand("copy");
-  area.remove();
+  const isCopied = document.execCommand("copy");
+  if (isCopied) {
+    area.remove();
+    button.focus();
+  } else {
+    toast("The report could not be copied. Its text is selected: copy it from there.");
+  }
+  return isCopied;
 }
 
 /**
@@ -1149,7 +1172,7 @@ export class Takes {
     try {
       await this.make(path, body, about);
     } catch (error) {
-      this.#refuse(problemIn(error), () => this.submit(path, body, about));
+      this.#refuse(problemIn(error), body, () => this.submit(path, body, about));
     } finally {
       wake();
     }
@@ -1208,14 +1231,15 @@ export class Takes {
     byId("history-title").focus();
   }
 
-  /** @param {Problem} problem @param {() => void} again */
-  #refuse(problem, again) {
+  /** @param {Problem} problem @param {unknown} request @param {() => void} again */
+  #refuse(problem, request, again) {
     if (problem.errors.length > 0 && showFieldErrors(this.form, problem.errors)) {
       announce("Some fields cannot be used as they are.");
       return;
     }
     const actions = problem.retryable ? [action(TRY_AGAIN, again, "primary")] : [];
-    this.#show("", "refused", { element: failureCard("It could not be submitted", problem, { actions }) });
+    const about = { request };
+    this.#show("", "refused", { element: failureCard("It could not be submitted", problem, { actions, about }) });
     announce(problem.title);
   }
 

@@ -209,7 +209,7 @@ function failed(track) {
   const problem = job.error ?? cancelledProblem(job);
   const actions = repeats(job, job.retryable ? TRY_AGAIN : "Same again");
   const title = `“${track.take.prompt}” has failed`;
-  return { element: failureCard(title, problem, { job: job.id, analysis: job.links.analysis, actions }) };
+  return { element: failureCard(title, problem, { job: job.id, analysis: job.links.analysis, actions, about: job }) };
 }
 
 /** @param {Track} track */
