@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from fakes import FakeEngine, MakeClient
 from flask.testing import FlaskClient
@@ -9,6 +11,7 @@ from flask.testing import FlaskClient
 from app.web.pages import FOLDER
 
 MAX_PAGE_BYTES = 150_000
+MIN_CONTRAST = 3.0
 FILES = [path.name for path in FOLDER.iterdir()]
 PAGES = ["/", "/creator"]
 ADDRESSES = [*PAGES, *(f"/assets/{name}" for name in FILES if not name.endswith(".html"))]
@@ -73,6 +76,28 @@ def test_pages_are_no_part_of_the_description(client: FlaskClient) -> None:
     described = client.get("/docs/openapi.json").get_json()
 
     assert not [path for path in described["paths"] if path in PAGES or path.startswith("/assets")]
+
+
+@pytest.mark.parametrize("lamp", [0, 1], ids=["light", "dark"])
+def test_what_is_played_is_told_from_the_rest_and_that_from_its_ground(lamp: int) -> None:
+    style = (FOLDER / "studio.css").read_text(encoding="utf-8")
+    found = dict(re.findall(r"--(well|wave|played): light-dark\(([^)]+)\)", style))
+    well, wave, played = (_luminance(found[name].split(", ")[lamp]) for name in ("well", "wave", "played"))
+
+    assert _contrast(well, wave) >= MIN_CONTRAST
+    assert _contrast(wave, played) >= MIN_CONTRAST
+
+
+def _luminance(colour: str) -> float:
+    red, green, blue = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    return sum(
+        share * (each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4)
+        for share, each in ((0.2126, red), (0.7152, green), (0.0722, blue))
+    )
+
+
+def _contrast(one: float, other: float) -> float:
+    return (max(one, other) + 0.05) / (min(one, other) + 0.05)
 
 
 def test_all_files_together_are_light() -> None:

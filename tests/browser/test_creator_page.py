@@ -67,6 +67,27 @@ def test_blocks_are_as_wide_as_sections_are_long(creator: CreatorPage) -> None:
     assert second["width"] / first["width"] == pytest.approx(3, rel=0.05)
 
 
+def test_thirty_blocks_can_each_be_pressed_on_a_small_phone(creator: CreatorPage) -> None:
+    page = creator.page
+    page.evaluate(
+        """localStorage.setItem("studio.song", JSON.stringify(
+             {style: "an A", sections: Array(30).fill({duration: 3})}))"""
+    )
+    page.set_viewport_size({"width": 320, "height": 640})
+    page.reload()
+    creator.create_button.click()
+    expect(creator.play_button).to_be_enabled(timeout=60_000)
+
+    blocks = creator.timeline.get_by_role("button")
+    for number in (2, 17, 30):
+        blocks.nth(number - 1).click()
+        expect(creator.live).to_contain_text(f"Section {number}, ")
+        box = blocks.nth(number - 1).bounding_box()
+        assert box is not None
+        assert box["width"] >= 24
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
 def test_a_section_is_heard_alone_and_silences_the_track(creator: CreatorPage) -> None:
     creator.create("an A", "an A")
     creator.play_button.click()
@@ -130,6 +151,15 @@ def test_sections_are_dragged_by_their_number(creator: CreatorPage) -> None:
 
     page.mouse.move(target["x"] + 30, target["y"] + 900, steps=4)
     assert creator.names == ["Outro", "Intro", "Verse", "Chorus"]
+
+    creator.strip(4).get_by_role("button", name="Section 4").hover()
+    page.mouse.down()
+    page.mouse.move(target["x"] + 30, target["y"] + 10, steps=12)
+    assert creator.names == ["Chorus", "Outro", "Intro", "Verse"]
+    page.keyboard.press("Escape")
+    page.mouse.move(target["x"] + 30, target["y"] + 20)
+    assert creator.names == ["Outro", "Intro", "Verse", "Chorus"]
+    page.mouse.up()
 
 
 def test_sections_are_added_doubled_and_removed_with_a_way_back(creator: CreatorPage) -> None:
@@ -221,7 +251,9 @@ def test_a_field_that_is_refused_says_so_in_its_section(creator: CreatorPage) ->
     expect(creator.strip(1).locator("[aria-invalid]")).to_have_count(0)
     creator.field(2, "Length").fill("3")
     creator.field(2, "Seed").fill("7")
-    creator.create_button.click()
+    creator.field(2, "Seed").press("Enter")
+    expect(creator.songs).to_have_count(0)
+    creator.field(2, "What is special").press("Control+Enter")
     expect(creator.play_button).to_be_enabled()
 
 
@@ -263,6 +295,11 @@ def test_a_section_that_is_there_is_made_again_and_the_song_before_stays(creator
     creator.action("Change it").click()
     seeds = [creator.field(number, "Seed").input_value() for number in (1, 2)]
     assert all(seed.isdigit() for seed in seeds)
+    creator.create_button.click()
+    expect(creator.songs).to_have_count(3)
+    with creator.page.expect_request("**/api/songs") as asked:
+        creator.action("Again with other seeds").click()
+    assert "seed" not in (asked.value.post_data or "")
 
 
 def test_a_remake_that_is_refused_leaves_the_song_where_it_is(creator: CreatorPage) -> None:
@@ -271,6 +308,8 @@ def test_a_remake_that_is_refused_leaves_the_song_where_it_is(creator: CreatorPa
     creator.action("Make again, with another seed: B").click()
 
     expect(creator.parts.nth(1)).to_contain_text("The server answered with an error (502).")
+    creator.action("Make again, with another seed: B").click()
+    expect(creator.stage.locator(".refused")).to_have_count(1)
     expect(creator.play_button).to_be_enabled()
     expect(creator.songs).to_have_count(1)
 
@@ -321,7 +360,7 @@ def test_five_failing_polls_are_enough_and_asking_again_finds_the_song(creator: 
 
     for failures in range(1, 5):
         expect(creator.stage).to_contain_text(f"Server issue, retrying… ({failures}/5)")
-        expect(creator.live).to_have_text(f"Server issue, retrying… ({failures}/5)")
+        expect(creator.live).to_contain_text(f"Server issue, retrying… ({failures}/5)")
         page.clock.run_for(RETRY_MS)
     expect(creator.stage).to_contain_text("the job may well be done")
     expect(creator.stage).to_contain_text(creator.song_id)
@@ -335,11 +374,14 @@ def test_an_expired_song_says_so_and_can_be_used_again(creator: CreatorPage, moo
     expect(creator.play_button).to_be_enabled()
     assert moody.request("DELETE", f"/api/jobs/{creator.song_id}").status == 204
     creator.shape("another")
+    creator.field(1, "Name").fill("C")
 
     creator.page.reload()
     expect(creator.songs.first).to_contain_text("expired")
     creator.action("Use it again").click()
     assert creator.names == ["A", "B"]
+    creator.page.get_by_role("button", name="Undo").click()
+    assert creator.names == ["C"]
     creator.action("Remove from the list").click()
     expect(creator.songs).to_have_count(0)
 

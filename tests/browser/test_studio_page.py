@@ -93,6 +93,28 @@ def test_again_with_another_seed_and_the_same_again(studio: StudioPage) -> None:
     expect(studio.stage).not_to_contain_text(re.compile(r"Seed7(?!\d)"))
 
 
+def test_what_was_typed_is_not_lost(studio: StudioPage) -> None:
+    page = studio.page
+    studio.prompt.fill("a tango")
+    page.get_by_role("button", name="calm piano at dusk").click()
+    expect(studio.prompt).to_have_value("calm piano at dusk")
+    page.keyboard.press("Control+z")
+    expect(studio.prompt).to_have_value("a tango")
+    page.locator("#duration").fill("12")
+    page.reload()
+    expect(studio.prompt).to_have_value("a tango")
+    expect(page.locator("#duration-value")).to_have_text("12 s")
+
+    studio.prompt.press("Control+Enter")
+    expect(studio.takes).to_have_count(1)
+    expect(studio.action("Change it")).to_be_visible()
+    studio.prompt.fill("a waltz")
+    studio.action("Change it").click()
+    expect(studio.prompt).to_have_value("a tango")
+    page.get_by_role("button", name="Undo").click()
+    expect(studio.prompt).to_have_value("a waltz")
+
+
 def test_all_of_it_works_with_the_keyboard_alone(studio: StudioPage) -> None:
     keyboard = studio.page.keyboard
     keyboard.press("Tab")
@@ -114,9 +136,23 @@ def test_all_of_it_works_with_the_keyboard_alone(studio: StudioPage) -> None:
     keyboard.press("End")
     expect(studio.page.get_by_role("slider", name="Position")).to_have_attribute("aria-valuetext", "0:05 of 0:05")
     keyboard.press("Home")
+    keyboard.press("ArrowRight")
+    expect(studio.page.get_by_role("slider", name="Position")).to_have_attribute("aria-valuetext", "0:01 of 0:05")
     keyboard.press("Tab")
     keyboard.press("Space")
     expect(studio.page.get_by_role("button", name="Pause")).to_be_visible()
+
+
+def test_what_is_refused_leaves_the_piece_on_the_stage(studio: StudioPage) -> None:
+    studio.generate("an A")
+    expect(studio.stage).to_contain_text("5 s (10 s asked)")
+    studio.page.route("**/api/jobs", lambda route: route.fulfill(status=502, body="<h1>Bad Gateway</h1>"))
+    for _ in range(2):
+        studio.action("Again with another seed").click()
+        expect(studio.page.get_by_role("status")).to_contain_text("(502)")
+
+    expect(studio.stage.locator(".refused")).to_have_count(1)
+    expect(studio.play_button).to_be_enabled()
 
 
 def test_what_the_api_says_is_text_and_never_html(studio: StudioPage) -> None:
@@ -157,7 +193,7 @@ def test_a_running_job_is_told_of_and_cancelled(page: Page, serve: Serve) -> Non
 
     expect(studio.stage).to_contain_text("Composing slowly…")
     expect(studio.stage.get_by_role("progressbar", name="Progress")).to_have_attribute("value", re.compile(r"0\.\d+"))
-    expect(page.get_by_role("status")).to_have_text("Composing slowly…")
+    expect(page.get_by_role("status")).to_have_text("“slow”: Composing slowly…")
     studio.action("Cancel").click()
     expect(studio.stage).to_contain_text("It was stopped before it was done.")
     expect(studio.takes.first).to_contain_text("cancelled")
@@ -207,7 +243,7 @@ def test_five_failing_polls_are_enough_and_asking_again_finds_the_job(studio: St
 
     for failures in range(1, 5):
         expect(studio.stage).to_contain_text(f"Server issue, retrying… ({failures}/5)")
-        expect(page.get_by_role("status")).to_have_text(f"Server issue, retrying… ({failures}/5)")
+        expect(page.get_by_role("status")).to_contain_text(f"Server issue, retrying… ({failures}/5)")
         page.clock.run_for(RETRY_MS)
     expect(studio.stage).to_contain_text("the job may well be done")
     expect(studio.stage).to_contain_text(studio.take_id)
@@ -342,13 +378,16 @@ def test_odd_entries_in_the_storage_are_left_out(studio: StudioPage) -> None:
 
 
 def test_an_expired_take_says_so_and_can_be_removed(studio: StudioPage, moody: Server) -> None:
-    studio.generate("an A")
+    studio.generate("an A", seed="7")
     expect(studio.play_button).to_be_enabled()
+    expect(studio.page).to_have_title("ready – Studio")
     assert moody.request("DELETE", f"/api/jobs/{studio.take_id}").status == 204
 
     studio.page.reload()
     expect(studio.takes.first).to_contain_text("expired")
     expect(studio.stage).to_contain_text("Expired")
+    studio.action("Use it again").click()
+    expect(studio.page.locator("#seed")).to_have_value("7")
     studio.takes.first.get_by_role("button", name="Remove “an A” from the list").click()
     expect(studio.takes).to_have_count(0)
     studio.page.reload()
@@ -597,7 +636,7 @@ def test_axe_finds_no_fault_in_light_and_dark(page: Page, moody: Server, compose
 
 
 def test_nothing_is_cut_off_on_narrow_screens(studio: StudioPage) -> None:
-    for prompt in ("w" * 200, "timeout"):
+    for prompt in ("w" * 200, "timeout \u202e"):
         studio.generate(prompt)
         expect(studio.stage.get_by_role("button").first).to_be_visible()
         expect(studio.takes.first).to_contain_text(re.compile("ready|failed"))
@@ -613,3 +652,6 @@ def test_the_light_is_chosen_and_stays(studio: StudioPage) -> None:
     page.reload()
     expect(page.get_by_role("button", name="Use light colours")).to_be_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == dark == "rgb(23, 19, 15)"
+    page.get_by_role("button", name="Use light colours").click()
+    page.get_by_role("button", name="As the system: use its colours").click()
+    assert page.evaluate("localStorage.getItem('studio.theme')") is None

@@ -12,15 +12,19 @@ import {
   el,
   factList,
   failureCard,
+  forgetFailure,
   formatName,
+  heading,
   idle,
   isOver,
   isRecord,
   kindOf,
   load,
   offerThemes,
+  offerUndo,
   plain,
   problemIn,
+  quotes,
   recall,
   remarks,
   remember,
@@ -28,6 +32,8 @@ import {
   running,
   showFieldErrors,
   submit,
+  submitByKeys,
+  tellFailure,
   toast,
 } from "./shared.js";
 
@@ -108,9 +114,31 @@ function fill(song) {
     if (!input.closest(".sheet")) /** @type {any} */ (input).value = song[fieldOf(/** @type {any} */ (input))] ?? "";
   }
   byId("format").value ||= FORMATS[0];
-  byId("undo").replaceChildren();
+  withdrawUndo();
   showFieldErrors(form, []);
   tellDraft();
+}
+
+/** It would undo what was written since. */
+const withdrawUndo = () => ["undo", "undo-change"].forEach((id) => byId(id).replaceChildren());
+
+/**
+ * Put another song into the form, with a way back to the one that was there.
+ *
+ * @param {Song} song
+ * @param {HTMLElement} place Where the way back is offered.
+ * @param {string} sentence
+ * @param {HTMLElement} next Where one goes on when it was taken back.
+ */
+function replaceDraft(song, place, sentence, next) {
+  const before = draft();
+  const undo = () => {
+    fill(before);
+    next.focus();
+    announce("What was in the form is back.");
+  };
+  fill(song);
+  return offerUndo(place, sentence, undo);
 }
 
 /** Keep the draft, and tell it: where each section stands, how long all of them are, and what shape they make. */
@@ -210,16 +238,16 @@ function fieldsOf(id, section) {
   };
   const text = (/** @type {Record<string, any>} */ attributes) => el("input", attributes);
   const seconds = { type: "number", min: MIN_SECTION_S, max: MAX_SECTION_S, step: 1 };
-  const special = { rows: 1, maxlength: 450, placeholder: "nothing: as the style says" };
+  const special = { rows: 1, maxlength: 450, dir: "auto", placeholder: "nothing: as the style says" };
   const energies = ENERGIES.map((each, energy) => el("option", { value: energy || "" }, each));
   const note = (/** @type {string} */ words) => el("span", { class: "optional" }, words);
   return {
-    name: field("name", ["Name"], text({ maxlength: 64, placeholder: "optional" })),
+    name: field("name", ["Name"], text({ maxlength: 64, dir: "auto", placeholder: "optional" })),
     prompt: field("prompt", ["What is special ", note("optional")], el("textarea", special)),
     duration: field("duration", ["Length ", note("s")], text(seconds)),
     energy: field("energy", ["Energy"], el("select", {}, ...energies)),
-    mood: field("mood", ["Mood"], text({ maxlength: 60, list: "moods", placeholder: "as the song" })),
-    instruments: field("instruments", ["Instruments"], text({ placeholder: "as the song" })),
+    mood: field("mood", ["Mood"], text({ maxlength: 60, dir: "auto", list: "moods", placeholder: "as the song" })),
+    instruments: field("instruments", ["Instruments"], text({ dir: "auto", placeholder: "as the song" })),
     seed: field("seed", ["Seed"], text({ inputmode: "numeric", placeholder: "from the song’s" })),
   };
 }
@@ -285,22 +313,8 @@ function remove(strip) {
     announce(`${name} is back.`);
   };
   strip.replaceWith(place);
-  offerUndo(place, `“${name}” is removed.`, undo);
+  offerUndo(place, `“${name}” is removed.`, undo).focus();
   tellDraft();
-}
-
-/**
- * Tell what was done, with a button that takes it back; it stays until it is used or the next one comes.
- *
- * @param {HTMLElement} place
- * @param {string} sentence
- * @param {() => void} undo
- */
-function offerUndo(place, sentence, undo) {
-  const button = action("Undo", undo);
-  place.replaceChildren(el("p", { class: "notice row-apart" }, sentence, button));
-  button.focus();
-  announce(`${sentence} Undo brings it back.`);
 }
 
 /** @param {Element} strip @param {-1|1} step */
@@ -336,7 +350,10 @@ function listenToMoves(strip) {
     move(strip, step);
   });
   handle.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
-    if (event.button === 0) handle.setPointerCapture(event.pointerId);
+    if (event.button === 0) {
+      handle.setPointerCapture(event.pointerId);
+      letEscapePutBack(strip, handle, event.pointerId);
+    }
     strip.classList.toggle("dragged", event.button === 0);
   });
   handle.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
@@ -349,29 +366,39 @@ function listenToMoves(strip) {
   handle.addEventListener("lostpointercapture", () => strip.classList.remove("dragged"));
 }
 
+/** @param {Element} strip @param {HTMLElement} handle What holds the pointer. @param {number} pointerId */
+function letEscapePutBack(strip, handle, pointerId) {
+  const from = strips().indexOf(strip);
+  const onKey = (/** @type {KeyboardEvent} */ event) => {
+    if (event.key !== "Escape") return;
+    event.preventDefault();
+    handle.releasePointerCapture(pointerId);
+    for (let at = strips().indexOf(strip); at !== from; at = strips().indexOf(strip)) move(strip, at > from ? -1 : 1);
+  };
+  addEventListener("keydown", onKey);
+  handle.addEventListener("lostpointercapture", () => removeEventListener("keydown", onKey), { once: true });
+}
+
 /** @param {Element} strip */
 function middle(strip) {
   const { top, height } = strip.getBoundingClientRect();
   return top + height / 2;
 }
 
-function startOver() {
-  const before = draft();
-  const undo = () => {
-    fill(before);
-    byId("start-over").focus();
-    announce("Your song is back.");
-  };
-  fill(EXAMPLE);
-  offerUndo(byId("undo"), "The example is back in the form.", undo);
+const startOver = () => replaceDraft(EXAMPLE, byId("undo"), "The example is back in the form.", byId("start-over")).focus();
+
+/** Put an earlier song into the form. @param {Song} song */
+function use(song) {
+  replaceDraft(song, byId("undo-change"), "The form has this song now.", byId("title"));
+  byId("title").focus();
 }
 
 // ---------------------------------------------------------------------- having it made
 
-/** @param {Song} song */
-function create(song) {
+/** @param {Song} song @param {any} [button] What was pressed, when it was not that of the form. */
+function create(song, button) {
   const prompt = song.title || song.style || nameOf(song.sections[0], 0);
-  return takes.submit("/api/songs", song, { prompt, asked: song });
+  return takes.submit("/api/songs", song, { prompt, asked: song }, button);
 }
 
 /**
@@ -385,15 +412,14 @@ async function remake({ take, job }, numbers, button) {
   const { status, links } = /** @type {Job} */ (job);
   const wake = rest(button, "Sending…");
   if (!wake) return;
-  for (const card of takes.stage.querySelectorAll(".refused")) card.remove();
+  const beside = button.closest(".actions");
+  forgetFailure(beside);
   try {
     await takes.make(/** @type {string} */ (links.remake), { sections: numbers }, { prompt: take.prompt, asked: take.asked });
     if (status !== "succeeded") takes.drop(take); // the new one has all that it had
   } catch (error) {
-    const problem = problemIn(error);
     wake();
-    button.closest(".actions").after(el("div", { class: "refused" }, failureCard("It could not be submitted", problem)));
-    announce(problem.title);
+    tellFailure(beside, "It could not be submitted", problemIn(error));
   }
 }
 
@@ -410,12 +436,6 @@ function again(track) {
 /** The same song with all seeds left open. @param {Song} song @returns {Song} */
 function anew({ seed, sections, ...song }) {
   return { ...song, sections: sections.map(({ seed, ...section }) => section) };
-}
-
-/** @param {Track} track */
-function change(track) {
-  fill(again(track));
-  byId("title").focus();
 }
 
 // ---------------------------------------------------------------------- the song on the stage
@@ -459,7 +479,7 @@ function song(_, takes) {
 /** @param {Track} track */
 function repeats(track) {
   return track.take.asked
-    ? [action("Change it", () => change(track)), action("Again with other seeds", () => create(anew(songOf(track))))]
+    ? [action("Change it", () => use(again(track))), action("Again with other seeds", (event) => create(anew(songOf(track)), event.currentTarget))]
     : [];
 }
 
@@ -474,7 +494,7 @@ function result(track) {
     "div",
     {},
     player.element,
-    el("h3", {}, track.take.prompt),
+    ...heading(track.take.prompt),
     facts(job),
     ...remarks(job),
     trouble,
@@ -524,7 +544,7 @@ function incomplete(track) {
   const title = job.status === "cancelled" ? "Cancelled" : "Not complete";
   const sentence = job.status === "cancelled" ? "It was stopped before it was done. What was ready is kept." : job.message;
   const actions = el("div", { class: "actions" }, tryAgain(track, tryMissing(missing)), ...repeats(track));
-  return plain(title, track.take, el("p", {}, sentence), actions);
+  return plain(title, track.take, el("p", {}, ...quotes(sentence)), actions);
 }
 
 const TRY_TO_JOIN = "Try to join them again";
@@ -555,7 +575,7 @@ function gone({ take, problem }, takes) {
     el(
       "div",
       { class: "actions" },
-      take.asked && action("Use it again", () => (fill(/** @type {Song} */ (take.asked)), byId("title").focus())),
+      take.asked && action("Use it again", () => use(/** @type {Song} */ (take.asked))),
       action("Remove from the list", () => takes.forget(take)),
     ),
   );
@@ -573,10 +593,12 @@ class Timeline {
         announce(`${section.name}, ${clock(section.start)}.`);
       };
       const block = action(section.name, go, `block ${colours[index]}`);
+      block.dir = "auto";
       block.title = `${section.name}, ${span(section)}`;
       block.setAttribute("aria-label", block.title);
       return block;
     });
+    this.current = -1;
     this.element = el("ol", { class: "timeline", "aria-label": "Sections of the track" }, ...this.blocks.map(inItem));
     this.element.querySelectorAll("li").forEach((/** @type {HTMLElement} */ item, /** @type {number} */ index) => {
       item.style.flexGrow = String(sections[index].duration);
@@ -586,10 +608,14 @@ class Timeline {
   /** Mark where the track is. @param {number} seconds */
   tell(seconds) {
     const current = this.sections.findLastIndex((section) => section.start <= seconds + 0.01);
+    if (current === this.current) return;
+    this.current = current;
     this.blocks.forEach((block, index) => {
       if (index === current) block.setAttribute("aria-current", "true");
       else block.removeAttribute("aria-current");
     });
+    const item = this.blocks[current]?.parentElement;
+    if (item) this.element.scrollLeft = item.offsetLeft - this.element.offsetLeft - this.element.clientWidth / 3;
   }
 }
 
@@ -646,7 +672,7 @@ class Part {
       "div",
       { class: "part-head" },
       el("span", { class: `badge ${colour}`, "aria-hidden": "true" }, section.number),
-      el("h5", {}, section.name),
+      el("h5", { dir: "auto" }, section.name),
       el("span", { class: "figure" }, span(section)),
       this.state,
     );
@@ -739,8 +765,13 @@ const takes = new Takes(
 );
 fill(recall(DRAFT, isSong) ?? EXAMPLE);
 form.addEventListener("input", () => {
-  byId("undo").replaceChildren(); // it would undo what is being written now
+  withdrawUndo();
   tellDraft();
+});
+submitByKeys(form);
+// In one of many names Enter is no wish to have it all made. On `keydown` it would be taken from the suggestions too.
+list.addEventListener("keypress", (/** @type {KeyboardEvent} */ event) => {
+  if (event.key === "Enter" && event.target instanceof HTMLInputElement) event.preventDefault();
 });
 form.addEventListener("submit", (event) => {
   event.preventDefault();

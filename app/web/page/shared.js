@@ -31,6 +31,7 @@ const STREAM_LIMIT_MS = 600_000; // the service ends each after five minutes
 const SILENCE_LIMIT_MS = 30_000; // and says something every ten seconds
 const SUBMIT_ATTEMPTS = 3;
 const SUBMIT_RETRY_MS = 2000;
+const PAGE_TITLE = document.title;
 export const TRY_AGAIN = "Try again";
 
 // ---------------------------------------------------------------------- elements
@@ -90,10 +91,58 @@ export function prose(sentence) {
   return sentence.split("`").map((part, index) => (index % 2 ? el("code", {}, part) : part));
 }
 
-/** @param {string} sentence */
+/** @type {ReturnType<typeof setTimeout>|undefined} */
+let announcing;
+
+/** Say something to those who hear the page; emptied first, as nobody is told of a text that stays. @param {string} sentence */
 export function announce(sentence) {
-  const live = byId("live");
-  if (live.textContent !== sentence) live.textContent = sentence;
+  byId("live").textContent = "";
+  clearTimeout(announcing);
+  announcing = setTimeout(() => (byId("live").textContent = sentence), 50);
+}
+
+/** The sentence with what it quotes kept from turning its own words around. @param {string} sentence @returns {(Node|string)[]} */
+export function quotes(sentence) {
+  const [, before, quoted, after] = /^([^“]*“)(.*)(”[^”]*)$/s.exec(sentence) ?? [];
+  return quoted ? [before, el("bdi", {}, quoted), after] : [sentence];
+}
+
+const LONG_HEADING = 160;
+
+/** What somebody wrote as a heading; of a long one some lines, and a button for the rest. @param {string} text @returns {HTMLElement[]} */
+export function heading(text) {
+  const title = el("h3", { dir: "auto" }, text);
+  if (text.length <= LONG_HEADING) return [title];
+  title.classList.add("clamped");
+  const button = action("Show all", () => {
+    const isClamped = title.classList.toggle("clamped");
+    button.textContent = isClamped ? "Show all" : "Show less";
+  }, "quiet");
+  return [title, button];
+}
+
+/**
+ * Tell what was done, with a button that takes it back; it stays until it is used or the next one comes.
+ *
+ * @param {HTMLElement} place
+ * @param {string} sentence
+ * @param {() => void} undo
+ * @returns {HTMLButtonElement}
+ */
+export function offerUndo(place, sentence, undo) {
+  const button = action("Undo", undo);
+  place.replaceChildren(el("p", { class: "notice row-apart" }, el("span", {}, ...quotes(sentence)), button));
+  announce(`${sentence} Undo brings it back.`);
+  return button;
+}
+
+/** Let Ctrl + Enter (⌘ + Enter) in a text of many lines send its form. @param {HTMLFormElement} form */
+export function submitByKeys(form) {
+  form.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || !(event.target instanceof HTMLTextAreaElement)) return;
+    event.preventDefault();
+    form.requestSubmit();
+  });
 }
 
 /** Say something that is over in a moment. @param {string} sentence */
@@ -130,18 +179,25 @@ export function pause(milliseconds, signal) {
 
 // ---------------------------------------------------------------------- light and dark
 
-/** Let a button choose between light and dark; at first it is as the system has it. @param {HTMLButtonElement} button */
+/** Let a button choose: first the light that the system has not, then that which it has, then again the system's. @param {HTMLButtonElement} button */
 export function offerThemes(button) {
   const system = matchMedia("(prefers-color-scheme: dark)");
-  const isDark = () => (document.documentElement.dataset.theme ?? (system.matches ? "dark" : "light")) === "dark";
+  const following = () => {
+    const { theme } = document.documentElement.dataset;
+    const [own, other] = system.matches ? ["dark", "light"] : ["light", "dark"];
+    return theme === undefined ? other : theme === other ? own : "system";
+  };
   const tell = () => {
-    button.textContent = isDark() ? "Light" : "Dark";
-    button.setAttribute("aria-label", isDark() ? "Use light colours" : "Use dark colours");
+    const next = following();
+    button.textContent = { light: "Light", dark: "Dark", system: "As the system" }[next];
+    button.setAttribute("aria-label", next === "system" ? "As the system: use its colours" : `Use ${next} colours`);
     for (const canvas of document.querySelectorAll("canvas.wave")) canvas.dispatchEvent(new Event("theme"));
   };
   button.addEventListener("click", () => {
-    document.documentElement.dataset.theme = isDark() ? "light" : "dark";
-    keep(localStore(), "studio.theme", document.documentElement.dataset.theme);
+    const next = following();
+    if (next === "system") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = next;
+    keep(localStore(), "studio.theme", document.documentElement.dataset.theme ?? null);
     tell();
   });
   system.addEventListener("change", tell);
@@ -677,6 +733,10 @@ function jobIn(event) {
 
 const PEAKS = 480;
 const PICTURE_RATE_HZ = 8000;
+/** From here on a step by keys is five seconds instead of one. */
+const LONG_S = 120;
+/** @type {Record<string, number>} */
+const STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -5, PageUp: 5 };
 
 /** Draws sound, or what there is while there is none. */
 export class Wave {
@@ -754,12 +814,14 @@ let sounding = null;
 export class Player {
   /**
    * @param {number} duration_s As far as it is known already.
-   * @param {{name?: string, under?: HTMLElement, onTime?: (seconds: number) => void}} [more] What it plays, where there
-   *   are several; what stands between the picture and the button; whom to tell where it is.
+   * @param {{name?: string, under?: HTMLElement, onTime?: (seconds: number) => void, onLength?: (seconds: number) => void}} [more]
+   *   What it plays, where there are several; what stands between the picture and the button; whom to tell where it is,
+   *   and how long it turns out to be.
    */
-  constructor(duration_s, { name = "", under, onTime = () => undefined } = {}) {
+  constructor(duration_s, { name = "", under, onTime = () => undefined, onLength = () => undefined } = {}) {
     this.duration_s = duration_s;
     this.onTime = onTime;
+    this.onLength = onLength;
     this.audio = new Audio();
     this.closing = new AbortController();
     /** @type {(() => Promise<void>)|null} */
@@ -828,8 +890,19 @@ export class Player {
     audio.addEventListener("loadedmetadata", () => {
       if (Number.isFinite(audio.duration)) this.duration_s = audio.duration;
       seek.max = String(this.duration_s);
+      this.onLength(this.duration_s);
       this.#tell();
     });
+    seek.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#step(event));
+  }
+
+  /** Go on by steps that can be heard; those of the slider are for pointers. @param {KeyboardEvent} event */
+  #step(event) {
+    const steps = STEPS[event.key];
+    if (!steps || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    const seconds = this.audio.currentTime + steps * (this.duration_s > LONG_S ? 5 : 1);
+    this.seekTo(Math.min(Math.max(seconds, 0), this.duration_s));
   }
 
   async #play() {
@@ -908,9 +981,10 @@ export function failureCard(title, problem, { job, analysis, actions = [], about
   return el(
     "article",
     { class: "failure" },
-    el("p", { class: "kicker" }, title),
+    el("p", { class: "kicker" }, ...quotes(title)),
     el("h3", {}, ...prose(problem.title)),
-    el("p", { class: "hint" }, ...prose(problem.hint)),
+    // What to ask of the API is for those who call it: they have it in the answer.
+    !problem.hint.includes("POST /") && el("p", { class: "hint" }, ...prose(problem.hint)),
     problem.retry_after && el("p", {}, `Worth trying again in about ${inWords(problem.retry_after)}.`),
     el(
       "details",
@@ -923,6 +997,25 @@ export function failureCard(title, problem, { job, analysis, actions = [], about
     diagnosis,
     el("div", { class: "actions" }, ...actions, copyButton(() => report.filter(Boolean).join("\n"))),
   );
+}
+
+/**
+ * Say beside what failed that it did, in place of what failed there before.
+ *
+ * @param {any} beside The card comes before it; what is there already stays.
+ * @param {string} title
+ * @param {Problem} problem
+ * @param {Parameters<typeof failureCard>[2]} [more]
+ */
+export function tellFailure(beside, title, problem, more) {
+  forgetFailure(beside);
+  beside.before(el("div", { class: "refused" }, failureCard(title, problem, more)));
+  announce(`${title}: ${problem.title}`);
+}
+
+/** @param {any} beside What it was told beside. */
+export function forgetFailure(beside) {
+  if (beside.previousElementSibling?.matches(".refused")) beside.previousElementSibling.remove();
 }
 
 /** @param {string} url @param {HTMLElement} place @param {string[]} report Gets what is found. */
@@ -1087,10 +1180,15 @@ function sentenceOf({ state, job, failures, wait_ms, problem }) {
   return job?.message ?? "Asking how it stands…";
 }
 
+/** @param {string} text */
+const shortened = (text) => (text.length > 60 ? `${text.slice(0, 60)}…` : text);
+
 /** The takes of a page: what its form asks for is followed until it is over, listed, and shown on the stage. */
 export class Takes {
   /** How each take of the list stands, as far as it is known. @type {Map<string, Track>} */
   #tracks = new Map();
+  /** The take whose end is news. */
+  #waitedFor = "";
   /** What the stage shows: of which take, made by what, and what was said of it last.
    * @type {{id: string, make: unknown, view: View, said: string}} */
   #shown = { id: "", make: null, view: { element: document.body }, said: "" };
@@ -1165,16 +1263,19 @@ export class Takes {
    * @param {string} path
    * @param {Record<string, any>} body
    * @param {{prompt: string, asked?: Record<string, any>}} about
+   * @param {any} [button] What was pressed, when it was not that of the form.
    */
-  async submit(path, body, about) {
+  async submit(path, body, about, button) {
     const wake = rest(/** @type {HTMLElement} */ (this.form.querySelector("[type=submit]")), "Sending…");
     if (!wake) return; // still on its way
+    const wakeToo = button && rest(button, "Sending…");
     try {
       await this.make(path, body, about);
     } catch (error) {
-      this.#refuse(problemIn(error), body, () => this.submit(path, body, about));
+      this.#refuse(problemIn(error), body, (again) => this.submit(path, body, about, again));
     } finally {
       wake();
+      wakeToo?.();
     }
   }
 
@@ -1210,7 +1311,7 @@ export class Takes {
       await call(url, { method: "DELETE" });
       this.check(take);
     } catch (error) {
-      toast(`It could not be cancelled: ${problemIn(error).title}`);
+      tellFailure(button.closest(".actions"), "It could not be cancelled", problemIn(error));
       wake();
     }
   }
@@ -1231,16 +1332,15 @@ export class Takes {
     byId("history-title").focus();
   }
 
-  /** @param {Problem} problem @param {unknown} request @param {() => void} again */
+  /** @param {Problem} problem @param {unknown} request @param {(button: any) => void} again */
   #refuse(problem, request, again) {
     if (problem.errors.length > 0 && showFieldErrors(this.form, problem.errors)) {
       announce("Some fields cannot be used as they are.");
       return;
     }
-    const actions = problem.retryable ? [action(TRY_AGAIN, again, "primary")] : [];
-    const about = { request };
-    this.#show("", "refused", { element: failureCard("It could not be submitted", problem, { actions, about }) });
-    announce(problem.title);
+    const actions = problem.retryable ? [action(TRY_AGAIN, (event) => again(event.currentTarget), "primary")] : [];
+    tellFailure(this.stage.lastElementChild, "It could not be submitted", problem, { actions, about: { request } });
+    this.stage.scrollIntoView({ block: "nearest" });
   }
 
   /** Follow a take until it is over. @param {Take} take @param {Job|null} [job] */
@@ -1288,8 +1388,19 @@ export class Takes {
     if (this.#shown.id !== id || this.#shown.make !== make) this.#show(id, make, make(track, this));
     this.#shown.view.update?.(track);
     const sentence = sentenceOf(track);
-    if (this.#shown.said !== sentence) announce(sentence); // not over again what else was said meanwhile
+    // Not over again what else was said meanwhile.
+    if (this.#shown.said !== sentence) announce(`“${shortened(track.take.prompt)}”: ${sentence}`);
     this.#shown.said = sentence;
+    this.#tellTitle(track);
+  }
+
+  /** Tell those who look at another tab how it goes, and how it went. @param {Track} track */
+  #tellTitle({ take, job }) {
+    const isRunning = job !== null && !isOver(job);
+    const isWaitedFor = isRunning || this.#waitedFor === take.id;
+    this.#waitedFor = isWaitedFor ? take.id : "";
+    const share = isRunning && job.progress !== null ? ` ${Math.round(job.progress * 100)} %` : "";
+    document.title = job && isWaitedFor ? `${STATUS_WORDS[job.status]}${share} – ${PAGE_TITLE}` : PAGE_TITLE;
   }
 
   /** @param {string} id @param {unknown} make @param {View} view */
@@ -1306,6 +1417,7 @@ export class Takes {
   /** @param {Take} take */
   #open(take) {
     if (!this.#tracks.has(take.id)) this.#follow(take);
+    forgetFailure(this.stage.lastElementChild);
     this.#put(take.id);
     this.stage.focus({ preventScroll: true });
     this.stage.scrollIntoView({ block: "nearest" });
@@ -1331,7 +1443,7 @@ export class Takes {
     const open = el(
       "button",
       { type: "button", class: "take", click: () => this.#open(take) },
-      el("span", { class: "take-prompt" }, take.prompt),
+      el("span", { class: "take-prompt", dir: "auto" }, take.prompt),
       el("span", { class: "take-state" }, "…"),
       el("span", { class: "take-time" }, when),
     );
@@ -1380,7 +1492,7 @@ export function running({ take }, takes) {
       {},
       tape.element,
       progress,
-      el("h3", {}, take.prompt),
+      ...heading(take.prompt),
       message,
       figures,
       el("div", { class: "actions" }, cancel),
@@ -1414,7 +1526,7 @@ function factsOf(job) {
 
 /** @param {string} title @param {Take} take @param {...any} inside @returns {View} */
 export function plain(title, take, ...inside) {
-  return { element: el("article", { class: "plain" }, el("p", { class: "kicker" }, title), el("h3", {}, take.prompt), ...inside) };
+  return { element: el("article", { class: "plain" }, el("p", { class: "kicker" }, title), ...heading(take.prompt), ...inside) };
 }
 
 /** @param {Track} track @param {Takes} takes */
@@ -1501,7 +1613,7 @@ async function save(job, link) {
     link.download = file.name;
     link.click();
   } catch (error) {
-    toast(`It could not be downloaded: ${problemIn(error).title}`);
+    if (link.parentElement) tellFailure(link.parentElement, "It could not be downloaded", problemIn(error));
   }
 }
 
@@ -1523,11 +1635,12 @@ function formatButton(job, format, make, leaving) {
   const go = async (/** @type {boolean} */ isAsked) => {
     const wake = rest(button, `${name}…`);
     if (!wake) return;
+    forgetFailure(button.parentElement);
     if (isAsked) announce(`Making ${name}…`);
     const fail = (/** @type {Problem} */ problem) => {
       wake();
       if (!isAsked) return; // it can be asked for again
-      toast(`${name} could not be made: ${problem.title}`);
+      if (button.parentElement) tellFailure(button.parentElement, `${name} could not be made`, problem);
     };
     try {
       const id = formatJobs.get(made) ?? (await make(format)).id;

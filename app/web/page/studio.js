@@ -14,15 +14,22 @@ import {
   factList,
   failureCard,
   formatName,
+  heading,
   idle,
+  isRecord,
   json,
   load,
   offerThemes,
+  offerUndo,
   plain,
   problemIn,
+  recall,
   remarks,
+  remember,
+  rest,
   showFieldErrors,
   submit,
+  submitByKeys,
 } from "./shared.js";
 
 /**
@@ -40,6 +47,7 @@ const EXAMPLES = [
   "upbeat swing with brass",
 ];
 const SOUNDLESS = ["mid", "stems"];
+const DRAFT = "studio.draft";
 
 const form = /** @type {HTMLFormElement} */ (byId("studio"));
 /** @type {Engine|null} */
@@ -56,14 +64,39 @@ function asked() {
   return { prompt, duration: Number(duration), ...filled, ...(seed ? { seed: number } : {}) };
 }
 
-/** Put what a take was asked for into the form. @param {Record<string, any>} request */
-function fill(request) {
-  for (const name of ["prompt", "duration", "mood", "tempo", "seed", "format"]) byId(name).value = request[name] ?? "";
-  byId("instruments").value = (request.instruments ?? []).join(", ");
+/** What stands in the form, as it stands there. @returns {Record<string, any>} */
+const draft = () => Object.fromEntries(new FormData(form));
+
+/** @param {Record<string, any>} texts */
+function fill(texts) {
+  for (const [name, text] of Object.entries(texts)) {
+    const input = form.elements.namedItem(name);
+    if (input) /** @type {HTMLInputElement} */ (input).value = String(text ?? "");
+  }
+  const format = byId("format");
+  format.value ||= format.options[0].value; // another engine made the other
   showFieldErrors(form, []);
   tellForm();
+}
+
+/** Put what a take was asked for into the form, with a way back. @param {Record<string, any>} request */
+function use({ prompt, duration, mood, tempo, seed, format, instruments }) {
+  const before = draft();
+  const undo = () => {
+    fill(before);
+    keepDraft();
+    byId("undo").replaceChildren();
+    byId("prompt").focus();
+    announce("What was in the form is back.");
+  };
+  fill({ prompt, duration, mood, tempo, seed, format, instruments: [instruments ?? []].flat().join(", ") });
+  keepDraft();
+  offerUndo(byId("undo"), "The form has this take now.", undo);
   byId("prompt").focus();
 }
+
+/** For a reload, and for the way to the other page and back. */
+const keepDraft = () => remember(DRAFT, draft());
 
 function tellForm() {
   const duration = byId("duration");
@@ -88,6 +121,7 @@ function toggleInstrument(name) {
   const chosen = instruments();
   const others = chosen.filter((each) => each !== name);
   byId("instruments").value = (others.length < chosen.length ? others : [...chosen, name]).join(", ");
+  keepDraft();
   tellForm();
 }
 
@@ -96,8 +130,10 @@ const chip = (text, click) => el("button", { type: "button", class: "chip", clic
 
 function offerExamples() {
   const use = (/** @type {string} */ example) => () => {
-    byId("prompt").value = example;
     byId("prompt").focus();
+    byId("prompt").select();
+    // As if it was typed, so that it can be undone like that.
+    if (!document.execCommand("insertText", false, example)) byId("prompt").value = example;
   };
   byId("examples").append(...EXAMPLES.map((each) => chip(each, use(each))));
 }
@@ -109,7 +145,7 @@ function offerWhatItCan(found) {
   byId("format").replaceChildren(...engine.formats.map((each) => el("option", { value: each }, formatName(each))));
   byId("families").replaceChildren(...families(engine));
   byId("players").hidden = engine.instruments.length === 0;
-  tellForm();
+  fill(recall(DRAFT, isRecord) ?? {}); // what it could not take before
 }
 
 /** @param {Engine} engine */
@@ -133,8 +169,13 @@ async function onSubmit(event) {
   await generate(asked());
 }
 
-/** Have a piece made and show it on the stage. @param {Record<string, unknown>} body */
-const generate = (body) => takes.submit("/api/jobs", body, { prompt: String(body.prompt) });
+/**
+ * Have a piece made and show it on the stage.
+ *
+ * @param {Record<string, unknown>} body
+ * @param {any} [button] What was pressed, when it was not that of the form.
+ */
+const generate = (body, button) => takes.submit("/api/jobs", body, { prompt: String(body.prompt), asked: body }, button);
 
 // ---------------------------------------------------------------------- the stage
 
@@ -143,18 +184,18 @@ function again(request) {
   return Object.fromEntries(Object.entries(request).filter(([, value]) => value !== null && value?.length !== 0));
 }
 
-/** @param {Job} job */
-function anotherSeed(job) {
+/** @param {Job} job @param {any} button */
+function anotherSeed(job, button) {
   const { seed, ...others } = again(job.request);
-  return generate(others);
+  return generate(others, button);
 }
 
 /** @param {Job} job @param {string} [same] */
 function repeats(job, same = "Same again") {
   return [
-    action(same, () => generate(again(job.request)), same === TRY_AGAIN ? "primary" : ""),
-    action("Again with another seed", () => anotherSeed(job)),
-    action("Change it", () => fill(job.request)),
+    action(same, (event) => generate(again(job.request), event.currentTarget), same === TRY_AGAIN ? "primary" : ""),
+    action("Again with another seed", (event) => anotherSeed(job, event.currentTarget)),
+    action("Change it", () => use(job.request)),
   ];
 }
 
@@ -163,15 +204,20 @@ function result(track) {
   const job = /** @type {Job} */ (track.job);
   const { request } = job;
   const sounds = !SOUNDLESS.includes(request.format);
-  const player = sounds ? new Player(request.duration) : null;
+  const length = el("span", {}, `${request.duration} s`);
+  const onLength = (/** @type {number} */ seconds) => {
+    const differs = Math.abs(seconds - request.duration) > 0.5;
+    if (differs) length.textContent = `${Math.round(seconds)} s (${request.duration} s asked)`;
+  };
+  const player = sounds ? new Player(request.duration, { onLength }) : null;
   const leaving = new AbortController();
   const trouble = el("div", {});
   const element = el(
     "div",
     {},
     player?.element ?? el("p", { class: "notice" }, `${formatName(request.format)}: to be opened elsewhere; there is no sound in it.`),
-    el("h3", {}, request.prompt),
-    facts(job),
+    ...heading(request.prompt),
+    facts(job, length),
     ...remarks(job),
     trouble,
     files(job, leaving.signal),
@@ -181,12 +227,12 @@ function result(track) {
   return { element, close: () => (leaving.abort(), player?.close()) };
 }
 
-/** @param {Job} job */
-function facts({ request, engine }) {
+/** @param {Job} job @param {HTMLElement} length */
+function facts({ request, engine }, length) {
   return factList([
     ["Seed", request.seed],
     ["Engine", engine],
-    ["Length", `${request.duration} s`],
+    ["Length", length],
     ["Mood", request.mood],
     ["Tempo", request.tempo && `${request.tempo} BPM`],
     ["Instruments", request.instruments.join(", ")],
@@ -219,7 +265,7 @@ function cancelled({ job, take }) {
     "Cancelled",
     take,
     el("p", {}, "It was stopped before it was done."),
-    el("div", { class: "actions" }, action("Same again", () => generate(again(request))), action("Change it", () => fill(request))),
+    el("div", { class: "actions" }, action("Same again", (event) => generate(again(request), event.currentTarget)), action("Change it", () => use(request))),
   );
 }
 
@@ -238,7 +284,9 @@ function gone({ take, problem }, takes) {
     el(
       "div",
       { class: "actions" },
-      action("Use the prompt again", () => fill({ ...asked(), instruments: instruments(), prompt: take.prompt })),
+      take.asked
+        ? action("Use it again", () => use(/** @type {Record<string, any>} */ (take.asked)))
+        : action("Use the prompt again", () => use({ ...draft(), prompt: take.prompt })),
       action("Remove from the list", () => takes.forget(take)),
     ),
   );
@@ -252,12 +300,14 @@ async function onDiagnose(event) {
   const diagnose = /** @type {HTMLFormElement} */ (event.target);
   const place = byId("diagnosis");
   showFieldErrors(diagnose, []);
-  place.replaceChildren();
   const { config, mistake } = settingsIn(byId("config").value);
   if (mistake) {
     showFieldErrors(diagnose, [{ field: "config", message: mistake }]);
     return;
   }
+  const wake = rest(/** @type {HTMLElement} */ (diagnose.querySelector("[type=submit]")), "Diagnosing…");
+  if (!wake) return;
+  place.replaceChildren();
   try {
     const found = await json("/api/analyze-failure", { method: "POST", body: { error: byId("error").value, config } });
     place.replaceChildren(el("article", { class: "analysis" }, ...diagnosisOf(found)));
@@ -267,6 +317,8 @@ async function onDiagnose(event) {
     if (problem.errors.length > 0 && showFieldErrors(diagnose, problem.errors)) return;
     place.replaceChildren(failureCard("It could not be diagnosed", problem));
     announce(problem.title);
+  } finally {
+    wake();
   }
 }
 
@@ -290,8 +342,14 @@ const takes = new Takes(
 );
 offerThemes(byId("theme"));
 offerExamples();
-tellForm();
-form.addEventListener("input", tellForm);
+fill(recall(DRAFT, isRecord) ?? {});
+form.addEventListener("input", () => {
+  byId("undo").replaceChildren(); // it would undo what is being written now
+  keepDraft();
+  tellForm();
+});
 form.addEventListener("submit", onSubmit);
 byId("diagnose").addEventListener("submit", onDiagnose);
+submitByKeys(form);
+submitByKeys(byId("diagnose"));
 takes.begin();
