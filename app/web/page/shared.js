@@ -1635,8 +1635,10 @@ function formatButton(job, format, make, leaving) {
   const go = async (/** @type {boolean} */ isAsked) => {
     const wake = rest(button, `${name}…`);
     if (!wake) return;
-    forgetFailure(button.parentElement);
-    if (isAsked) announce(`Making ${name}…`);
+    if (isAsked) {
+      forgetFailure(button.parentElement);
+      announce(`Making ${name}…`);
+    }
     const fail = (/** @type {Problem} */ problem) => {
       wake();
       if (!isAsked) return; // it can be asked for again
