@@ -15,6 +15,7 @@ from typing import Any, Final
 import pytest
 import requests
 import responses
+import structlog
 from click.testing import CliRunner, Result
 from fakes import TONE
 
@@ -24,6 +25,14 @@ from app.client import MAX_RETRIES, PATIENCE_S, RETRY_S, SUBMISSIONS, Client
 
 URL: Final = "https://studio.example"
 JOB: Final = "0" * 32
+
+
+@pytest.fixture(autouse=True)
+def _as_loud_as_before() -> Iterator[None]:
+    """The commands silence the log, as they are alone in their processes, which these tests are not."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 def studio(*words: str, sent: bytes | None = None) -> Result:
