@@ -225,7 +225,7 @@ class Records:
 
     def songs_of(self, job_id: str) -> list[str]:
         """Return the songs of which the job is a section."""
-        return [row.song_id for row in self._all(sa.select(SECTIONS.c.song_id).where(SECTIONS.c.job_id == job_id))]
+        return [row.song_id for row in self._all(sections.SONGS_OF.params(job_id=job_id))]
 
     def gone(self, ids: Collection[str]) -> set[str]:
         """Return those of the ids whose jobs were deleted within the last days."""

@@ -21,7 +21,7 @@ from app.jobs.tables import IS_ACTIVE, IS_FINAL, JOBS, SECTIONS, change
 
 _IN_LINE: Final = JOBS.c.queue_position.is_not(None)
 
-_SONGS_OF: Final = (
+SONGS_OF: Final = (
     sa.select(SECTIONS.c.song_id).where(SECTIONS.c.job_id == sa.bindparam("job_id")).order_by(SECTIONS.c.song_id)
 )
 # The lock has two sections that end at the same moment look one after the other, so that one of them is the last.
@@ -62,7 +62,7 @@ def insert(connection: sa.Connection, song_id: str, job_ids: Sequence[str]) -> N
 
 def songs_of(connection: sa.Connection, job_id: str) -> Sequence[str]:
     """Return the songs of which the job is a section."""
-    return connection.execute(_SONGS_OF, {"job_id": job_id}).scalars().all()
+    return connection.execute(SONGS_OF, {"job_id": job_id}).scalars().all()
 
 
 def note_start(connection: sa.Connection, job_id: str, *, now_s: float) -> None:
